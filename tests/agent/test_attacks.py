@@ -1,4 +1,4 @@
-"""The attacks of docs/security.md, each against a board with keys: on its agent, over TLS, and in its flash.
+"""The attacks of docs/security.md on a board with keys: against its agent, its TLS connections, and its flash.
 
 A refusal before the first erase leaves both slots and otadata unchanged, byte for byte. Content that is refused later
 never becomes bootable. After each attack, an honest release is installed.
@@ -48,7 +48,7 @@ def mirror(content):
 
 
 def impostors(folder):
-    """Yield (reason, TLS context) of two false servers: one of another authority, one with another name."""
+    """Yield (reason, TLS context) of two false servers: one with an unknown authority, one with another name."""
     shutil.copytree(authority().name, folder / "tls_name")
     for reason, names in (("tls_untrusted", ["api.test", "builder.test", "images.test"]), ("tls_name", ["evil.test"])):
         certificates.make(folder / reason, names)
@@ -60,7 +60,7 @@ def impostors(folder):
 @pytest.mark.sweep
 @pytest.mark.parametrize("host", ["builder.test", "api.test", "images.test"])
 def test_server_without_a_valid_certificate_receives_no_request(tmp_path, host):
-    """It poses as Builder, cloud or image store."""
+    """The false server poses as Builder, cloud or image store."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
     heard = []
@@ -115,7 +115,7 @@ def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
     run = rig.run(until_s=2 * HOUR)
     installed(rig, run)
     tokens = [cloud.devices["DEVICE0001"]["token"], PRODUCT]
-    cloud.revoke("DEVICE0001")  # it registers again, and is told why
+    cloud.revoke("DEVICE0001")  # the board registers again, and logs why
     again = rig.run(until_s=2 * HOUR)
     assert "Authentication failed" in again.console and run.console.count("HEARD") > 4
     tokens.append(cloud.devices["DEVICE0001"]["token"])
@@ -128,7 +128,7 @@ def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
 
 @pytest.mark.sweep
 def test_old_release_offered_as_a_high_version_is_refused(tmp_path):
-    """The cloud offers it as a version out of reach. The next honest release is still newer than the running one."""
+    """The cloud offers it as a very high version. The next honest release is still newer than the running one."""
     rig, cloud = trusting(tmp_path / "rig")
     before = slots(rig)
     cloud.release("99.0.0", sealed(rig.image(1), "1.0.1"))
@@ -160,7 +160,7 @@ def test_manifest_with_the_image_of_another_release_is_refused(tmp_path):
 
 @pytest.mark.sweep
 def test_image_mixed_over_two_connections_is_refused(tmp_path):
-    """The second connection continues with another image: what the flash contains decides."""
+    """The second connection continues with another image; the agent judges by the content of the flash."""
     rig, cloud = trusting(tmp_path / "rig", blocks=6)
     one, other = sealed(rig.image(1), "1.0.1"), sealed(rig.image(2), "1.0.1")
     cloud.release("1.0.1", one)
@@ -198,7 +198,7 @@ def test_other_file_from_a_mirror_is_refused(tmp_path, what):
     serve_as(rig, "images.test", mirror(content))
     before = slots(rig)
     assert "FAILED " + reason in rig.run(until_s=HOUR // 2).console and slots(rig) == before
-    serve_as(rig, "images.test", secure(AsgiServer(cloud)))  # an honest one again: the very same release is installed
+    serve_as(rig, "images.test", secure(AsgiServer(cloud)))  # honest again: the same release is installed
     installed(rig, rig.run(until_s=3 * HOUR))
 
 
@@ -206,7 +206,7 @@ def test_other_file_from_a_mirror_is_refused(tmp_path, what):
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("cut", [False, True])
 def test_other_file_from_a_mirror_is_refused_by_a_board_without_keys(tmp_path, signed, cut):
-    """The cloud's checksum covers the whole file, so the mirror's own envelope does not help it.
+    """The cloud's checksum covers the whole file, so an envelope made by the mirror is useless.
 
     A power cut during the download does not change that.
     """
@@ -228,7 +228,7 @@ def test_other_file_from_a_mirror_is_refused_by_a_board_without_keys(tmp_path, s
 
 @pytest.mark.parametrize("how", ["chunks", "no-length", "a-length-of-its-own"])
 def test_download_without_end_stops_at_the_size_of_the_slot(tmp_path, how):
-    """The beginning is signed. Nothing of it boots."""
+    """The beginning of the download is signed; no part of it ever boots."""
     rig, cloud = trusting(tmp_path / "rig")
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
@@ -246,7 +246,7 @@ def test_download_without_end_stops_at_the_size_of_the_slot(tmp_path, how):
 
 @pytest.mark.sweep
 def test_download_stops_at_the_announced_size(tmp_path):
-    """The cloud announces the size, the store sends on without end."""
+    """The cloud announces the size, but the store continues to send."""
     rig, cloud = trusting(tmp_path / "rig", update__attempts=1)
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
@@ -266,7 +266,7 @@ def test_download_stops_at_the_announced_size(tmp_path):
 
 @pytest.mark.sweep
 def test_server_that_sends_too_slowly_is_given_up(tmp_path):
-    """A byte every two seconds: each connection ends after network.timeout, and the agent continues."""
+    """The server sends a byte every two seconds: each connection ends after network.timeout; the agent continues."""
     rig, cloud = trusting(tmp_path / "rig", network__timeout=5)
     file = sealed(rig.image(1), "1.0.1")
     cloud.release("1.0.1", file)
@@ -282,7 +282,7 @@ def test_server_that_sends_too_slowly_is_given_up(tmp_path):
 
 @pytest.mark.sweep
 def test_expired_release_is_refused(tmp_path):
-    """An attacker could freeze a fleet at an old release by offering only that one."""
+    """Without expiry dates, an attacker could freeze a fleet at an old release by offering only that one."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1", expires=NOW + 60))
     cloud.release("1.0.2", sealed(rig.image(2), "1.0.2", expires=NOW - 1))
@@ -299,7 +299,7 @@ def test_expired_release_is_refused(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here: apt-get install openssl")
 def test_release_signed_by_openssl_is_installed(tmp_path):
-    """`openssl dgst -sign` in PSS mode, as on a machine with a hardware key."""
+    """The file is signed with `openssl dgst -sign` in PSS mode, as on a machine with a hardware key."""
     rig, cloud = trusting(tmp_path / "rig")
     image = rig.image(1)
     text = device.unwrap(sealed(image, "1.0.1")[:4096])[0]

@@ -14,7 +14,7 @@ HOUR = 3600
 
 
 def cut_before_the_swap(folder, cuts):
-    """Return a rig with a published release, after one run for each of `cuts`, each ended by that power cut."""
+    """Return a rig with a published release, after one run per power cut in `cuts`, each ended by its cut."""
     rig = Rig(folder)
     rig.publish(rig.image(1), "1.0.1")
     for cut in cuts:
@@ -58,7 +58,7 @@ def test_version_edited_in_ioto_json_becomes_the_device_version(tmp_path):
 
 @pytest.mark.sweep
 def test_failed_update_is_tried_again_only_with_a_higher_retry(tmp_path):
-    """The update is refused until an offer has a higher `retry`; its attempts continue to count."""
+    """Offers of the failed update are refused until one has a higher `retry`; the count of attempts continues."""
     image = Rig(tmp_path / "other").image(1)
     faulty = FaultyCloud(offer(image), [http_response(image)])
     rig = board(tmp_path, faulty, update__attempts=2)

@@ -11,12 +11,12 @@ DAY = 86400
 
 
 def test_clock_is_set_from_the_cloud_without_ntp(tmp_path):
-    """The Date of a reply opens a window from 08:00 to 09:00, although no check-in was made before."""
+    """The Date of a reply opens a window from 08:00 to 09:00, although there was no check-in before."""
     rig = Rig(tmp_path, update__schedule="* 8 * * *", air={"ntp": False})
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3600)
     assert run.slots[-1] == "ota_1" and "CONFIRMED 1.0.1" in run.console, run.console
-    assert rig.record()["time"] == 0  # only the cloud has given this time
+    assert rig.record()["time"] == 0  # only the cloud has sent this time
 
 
 @pytest.mark.sweep

@@ -1,7 +1,7 @@
 """A board with a fixed id whose flash was erased.
 
-Its registration is refused while the cloud considers the device active, until an operator claims it, or until the
-device has been silent for long enough.
+The cloud refuses its registration while it considers the device active. The registration succeeds when an operator
+has claimed the device, or when the device has been silent for long enough.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""examples/: each one does what it says, on the virtual board or as a process on Linux."""
+"""Each of the examples/ does what it says, on the virtual board or as a process on Linux."""
 
 import io
 import json
@@ -64,7 +64,7 @@ def test_blink(tmp_path):
 
 
 def test_blink_rolls_back_if_its_lamp_is_broken(tmp_path):
-    """The example's self-test reads the pin."""
+    """The self-test of the example reads the pin."""
     rig = Rig(tmp_path, main=source("blink"), update__attempts=1)
     rig.board.hardware._pin = lambda a, b, data: (0, b"")
     rig.publish(rig.image(1), "1.0.1")
@@ -77,7 +77,7 @@ def test_blink_rolls_back_if_its_lamp_is_broken(tmp_path):
 def test_sensor(tmp_path):
     """A day from Saturday noon: nothing happens before the window.
 
-    Then the image takes several wakes, of 20 s each at 1.5 KB/s.
+    Then the download takes several wakes, of 20 s each at 1.5 KB/s.
     """
     air = {"unix_s": NOW + LATER_S, "bytes_per_s": 1500}
     rig = Rig(tmp_path, blocks=14, main=source("sensor"), air=air, watchdog=300, **settings("sensor"))
@@ -98,7 +98,7 @@ def test_display(tmp_path, presses, asked):
     left = list(presses)
 
     def person(line):
-        """Presses the next button whenever the display asks, and lets go of it afterwards."""
+        """Presses the next button whenever the display asks, and then releases it."""
         rig.board.hardware.pins.clear()
         if "is here" in line and left:
             rig.board.hardware.pins[left.pop(0)] = 0
@@ -128,7 +128,7 @@ def archive(**files):
 
 @pytest.mark.sweep
 def test_gateway(tmp_path):
-    """With the example's script and settings, except for the window. The second update has a previous version."""
+    """Script and settings are those of the example, except for the window. The second update has a previous version."""
     cloud = Served(tmp_path)
     device = Host(tmp_path, cloud)
     try:

@@ -1,4 +1,4 @@
-"""Image links expire: a refused one costs no attempt and no progress, and the next check-in brings another."""
+"""Image links expire: a refused link costs no attempt and no progress, and the next check-in returns another one."""
 
 import hashlib
 

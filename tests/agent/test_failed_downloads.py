@@ -1,8 +1,8 @@
-"""Failures of a download cost no attempt: it is delayed, longer each time, and the flash is hardly worn.
+"""Failures of a download cost no attempt: the download is delayed, longer each time, and the flash is hardly worn.
 
-Each case is one virtual board, a cloud that always offers the same release, and an image store that fails in its own
-way for a while. Requests to the store, check-ins and erases of the slot are counted. In the end the store works, and
-the board is updated.
+Each case has one virtual board, a cloud that always offers the same release, and an image store that fails in its own
+way for a while. The test counts requests to the store, check-ins and erases of the slot. In the end the store works,
+and the board is updated.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ class FaultyStore:
         return found if self.size is None else dict(found, size=self.size)
 
     def run(self, until_s, **limits):
-        """Run for so many seconds; return (the run, erases of the slot, requests to the store, check-ins)."""
+        """Run for `until_s` seconds; return (the run, erases of the slot, requests to the store, check-ins)."""
         asked, checks = self.asked, len(self.checks)
         run = self.rig.run(until_s=until_s, **limits)
         slot = self.rig.board.partition("ota_1")
@@ -74,7 +74,7 @@ class FaultyStore:
         return run, len(erased), self.asked - asked, len(self.checks) - checks
 
     def restore_store(self, until_s):
-        """Let the store work; the board must install the release within this time. Return the number of erases."""
+        """Let the store work; the board must install the release before `until_s`. Return the number of erases."""
         self.store = good
         run, erased, _, _ = self.run(until_s, stop=lambda line: line.startswith("CONFIRMED"))
         assert run.slots[-1] == "ota_1" and self.rig.board.read_slot("ota_1") == IMAGE, run.console[-1500:]
@@ -105,7 +105,7 @@ PAGES = {
 
 @pytest.mark.parametrize("case", PAGES)
 def test_web_page_instead_of_the_image_costs_no_erase_and_no_attempt(tmp_path, case):
-    """The store sends it for ten minutes: some four requests, and no outcome is reported.
+    """The store sends a web page for ten minutes: two to four requests are made, and no outcome is reported.
 
     A few minutes after the store works, the release is installed.
     """
@@ -120,7 +120,7 @@ def test_web_page_instead_of_the_image_costs_no_erase_and_no_attempt(tmp_path, c
 
 @pytest.mark.sweep
 def test_web_page_for_a_week_is_requested_once_a_day_in_the_end(tmp_path):
-    """A reset each day does not shorten the delays. Check-ins continue as scheduled."""
+    """A reset each day does not shorten the delays; check-ins continue as scheduled."""
     world = FaultyStore(tmp_path, lambda start, n: [http_response(PAGE)], update__period="6 hours")
     counted = [world.run(DAY)[1:] for _ in range(7)]
     assert sum(erased for erased, _, _ in counted) == 0
@@ -131,7 +131,7 @@ def test_web_page_for_a_week_is_requested_once_a_day_in_the_end(tmp_path):
 
 @pytest.mark.sweep
 def test_damaged_file_in_the_store_wears_the_flash_once_a_day(tmp_path):
-    """It begins like an image: only the hash of the whole file shows the damage."""
+    """The file begins like an image, so that only the hash of the whole file shows the damage."""
     damaged = IMAGE[:-100] + b"?" + IMAGE[-99:]
     world = FaultyStore(tmp_path, lambda start, n: [http_response(damaged)])
     counted = [world.run(DAY)[1] // BLOCKS for _ in range(3)]
@@ -143,7 +143,7 @@ def test_damaged_file_in_the_store_wears_the_flash_once_a_day(tmp_path):
 
 
 def broken(steps, n, after=None):
-    """The reply, lost after `after` bytes, by default after a random number."""
+    """The reply, truncated after `after` bytes, by default after a random number."""
     whole = b"".join(steps)
     return [whole[: after or random.Random(n).randrange(200, 30000)], None]
 
@@ -163,7 +163,7 @@ RANGES = {
 @pytest.mark.sweep
 @pytest.mark.parametrize("case", RANGES)
 def test_ranges_are_not_requested_again_after_a_wrong_reply(tmp_path, case):
-    """Without ranges, this store always loses the connection: no block is erased twice, check-ins continue."""
+    """Without ranges, this store always loses the connection; no block is erased twice, and check-ins continue."""
     world = FaultyStore(tmp_path, RANGES[case])
     _, erased, asked, checks = world.run(1800)
     assert erased <= BLOCKS and asked <= 60 and checks >= 4, (erased, asked, checks)
@@ -234,7 +234,7 @@ def test_other_file_at_the_same_url_is_downloaded_from_the_start_after_a_delay(t
 def test_progress_is_saved_when_a_download_is_lost(tmp_path):
     """At most five blocks arrive at a time, fewer than between two regular saves.
 
-    The next check-in resumes after them and does not erase them again.
+    The next check-in resumes after these blocks and does not erase them again.
     """
     world = FaultyStore(tmp_path, lambda start, n: broken([http_response(IMAGE)], n, 21000))
     first = world.run(300)[1]

@@ -1,6 +1,6 @@
-"""A confirmed application hangs or ends: the watchdog and the count of failed starts let the next release in.
+"""A confirmed application hangs or ends: the watchdog and the count of failed starts still allow the next release.
 
-Nobody needs a cable.
+No cable is needed.
 """
 
 import pytest
@@ -8,7 +8,7 @@ from ioto_tools.cloud.operators import overview
 from rig import MAIN, Rig
 
 HOUR = 3600
-# The application of every image but the first is well.
+# Only the application of the first image is faulty.
 FAULTY = """
 import asyncio, time
 from esp32 import Partition
@@ -46,7 +46,7 @@ def faulty(folder, main, how, after_s, **changes):
 
 
 def check_recovery(rig, days=2):
-    """A release published after three failures is installed, on a board whose power stays on."""
+    """A release that is published after three failures is installed, without a power cycle of the board."""
     failures = []
 
     def operator(line):
@@ -72,7 +72,7 @@ def test_board_with_run_recovers(tmp_path, how, after_s):
 @pytest.mark.sweep
 @pytest.mark.parametrize("how", WAYS)
 def test_board_with_asyncio_run_recovers(tmp_path, how):
-    """However it ends, nothing feeds the watchdog any more."""
+    """However the application ends, nothing feeds the watchdog any more."""
     check_recovery(faulty(tmp_path, BARE, how, 60))
 
 
@@ -102,7 +102,7 @@ def test_traceback_is_stored_and_shortened(tmp_path):
     run = rig.run(until_s=30)
     long = rig.board.files()["state/traceback"].decode()
     assert len(long) <= 1024 and long.startswith("Traceback") and long.endswith("OSError: [Errno 2] ENOENT\n"), long
-    assert len([op for op in run.trace.ops if op[0] == "erase"]) < 20  # the same is not written again
+    assert len([op for op in run.trace.ops if op[0] == "erase"]) < 20  # the same traceback is not written again
 
 
 def test_traceback_goes_to_the_listener_instead_of_the_console(tmp_path):

@@ -10,7 +10,7 @@ from rig import MAIN, Rig
 
 ROOT = Path(__file__).parent.parent.parent
 
-# What imports take between two ticks is a stage of its own.
+# The time that imports take between two ticks is a stage of its own.
 TICKER = """
 import asyncio, builtins, time
 stage = "start"
@@ -81,9 +81,9 @@ def gaps(run):
 
 @pytest.mark.sweep
 def test_longest_pause_of_another_task(tmp_path):
-    """A ticker of 1 ms, in simulated time, over two updates: at most one flash operation of 60 ms between two ticks.
+    """A ticker of 1 ms runs over two updates: at most one flash operation of 60 ms is between two of its ticks.
 
-    The record was saved 40 times before. littlefs would compact its folder after some 45, so in the first of the two.
+    The record was saved 40 times before: littlefs would compact its folder after some 45 saves, in the first update.
     """
     rig = Rig(
         tmp_path,
@@ -105,7 +105,7 @@ def test_longest_pause_of_another_task(tmp_path):
 
 
 def test_flash_operations_per_block(tmp_path):
-    """One erase, one program, one read, apart from the head and the file system."""
+    """Each block costs one erase, one program and one read, apart from the head and the file system."""
     rig = Rig(tmp_path, blocks=12, main=MAIN.replace("staged.apply()", "pass"))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=60)

@@ -61,7 +61,7 @@ OTADATA = [
 
 @pytest.mark.parametrize("words", OTADATA)
 def test_update_completes_from_any_state_of_otadata(tmp_path, words):
-    """The last two select a blank slot: the bootloader falls back, so RUNNING is not BOOT."""
+    """The last two states select a blank slot: the bootloader falls back, so RUNNING is not BOOT."""
     rig = Rig(tmp_path)
     rig.board.set_otadata(words)
     rig.publish(rig.image(1), "1.0.1")
@@ -89,7 +89,7 @@ def staged_after_a_fallback(folder, crashing):
 
 @functools.cache
 def swap_operations(crashing):
-    """Indices of a clean run's operations on otadata and slots; the others belong to file system and NVS."""
+    """Indices of a clean run's operations on otadata and slots; all others are on the file system and the NVS."""
     with tempfile.TemporaryDirectory() as folder:
         trace = staged_after_a_fallback(folder, crashing).run(until_s=600, cause=HARD).trace
     return [n for n, (_, address, _, _) in enumerate(trace.ops) if 0xD000 <= address < 0x30000]
@@ -115,7 +115,7 @@ def test_power_cut_in_a_swap_after_a_fallback(tmp_path, crashing, nth):
 
 
 def fill(rig):
-    """Leave no free block in the file system."""
+    """Fill the file system until no block is free."""
     files = {}
     for n in range(400):
         try:
@@ -132,9 +132,9 @@ def fill(rig):
 
 @pytest.mark.sweep
 def test_update_completes_on_a_full_file_system(tmp_path):
-    """The agent reserves space for what it must write, from its first start on."""
+    """From its first start on, the agent reserves space for all that it must write."""
     rig = Rig(tmp_path)
-    rig.run(until_s=600)  # registered, record there
+    rig.run(until_s=600)  # registers and saves the record
     fill(rig)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3 * 3600)
@@ -144,9 +144,9 @@ def test_update_completes_on_a_full_file_system(tmp_path):
     assert overview.devices(rig.site)[0]["version"] == "1.0.1"
 
 
-@pytest.mark.sweep  # filling it takes its time
+@pytest.mark.sweep  # filling the file system takes long
 def test_full_file_system_during_a_trial_confirms_once(tmp_path):
-    """The outcome that could not be recorded is found by the next boot."""
+    """The next boot finds out the outcome that could not be recorded."""
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -183,7 +183,7 @@ def test_invalid_provision_json_leads_to_registration(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     control.claim(
         rig.site, "DEVICE0001"
-    )  # its token still counts as in use; tests/agent/test_erased_flash.py has the way without help
+    )  # the token still counts as in use; tests/agent/test_erased_flash.py does the same without an operator
     run = rig.run(until_s=2 * 3600)
     assert run.slots == ["ota_0", "ota_1"], run.console[-1500:]
     assert overview.devices(rig.site)[0]["registrations"] == 2

@@ -15,7 +15,7 @@ def saves(rig):
 
 @pytest.mark.sweep
 def test_record_survives_many_saves(tmp_path):
-    """More saves than littlefs allows before it compacts. Other files in the folder are moved too."""
+    """More saves are made than littlefs allows before it compacts. Other files in the folder are moved too."""
     rig = Rig(tmp_path, update__period=5)
     rig.run(until_s=10)
     rig.board.write_files({"state/other": b"of somebody else"})
@@ -30,7 +30,7 @@ def before_renewal(folder):
     """(rig, its flash): a board shortly before the 24th save of the record, which renews the folder."""
     rig = Rig(folder, update__period=5)
     while saves(rig) < 20:
-        rig.run(until_s=11)  # shorter starts would lead to the safe mode
+        rig.run(until_s=11)  # shorter starts would lead to safe mode
     assert saves(rig) < 23
     return rig, bytes(rig.board.flash.data)
 
@@ -61,7 +61,7 @@ def test_power_cut_while_the_folder_is_renewed(tmp_path):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("when", ["during", "after"])  # before an operation is after the one before it
+@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation is a cut after the previous one
 def test_power_cut_at_every_operation_of_a_renewal(tmp_path, when):
     rig, flash = before_renewal(tmp_path)
     for op in range(operations(rig)):
@@ -70,7 +70,7 @@ def test_power_cut_at_every_operation_of_a_renewal(tmp_path, when):
 
 @pytest.mark.sweep
 def test_folder_that_cannot_be_renewed_stays(tmp_path):
-    """The record is saved nevertheless."""
+    """The record is still saved."""
     rig, _ = before_renewal(tmp_path)
     rig.board.write_files({"state.new": b"a file in the way"})
     run = rig.run(until_s=60)
@@ -92,7 +92,7 @@ def test_full_file_system_is_logged(tmp_path):
 
 
 def test_number_of_saves_in_an_update(tmp_path):
-    """With the check-ins of the update, as in docs/figures.md; littlefs compacts after 58."""
+    """The number includes the check-ins of the update, as in docs/figures.md; littlefs compacts after 58 saves."""
     rig = Rig(tmp_path, blocks=12)
     rig.run(until_s=60)
     before = saves(rig)

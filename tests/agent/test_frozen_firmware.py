@@ -40,7 +40,7 @@ def made(tmp_path):
 
 @pytest.fixture
 def rig(tmp_path, made):
-    """A board with this firmware, and a broken agent, a broken application and settings in its file system."""
+    """A board with this firmware, and with a broken agent, application and settings in its file system."""
     rig = Rig(tmp_path / "rig", version="1.0.0-rc.1", product="ANOTHER")
     damaged = {name: BROKEN for name in rig.board.files() if name.startswith("lib/")}
     rig.board.write_files({**damaged, "boot.py": BROKEN, "main.py": BROKEN})
@@ -61,7 +61,7 @@ def overwrite_file_system(rig, raw):
 
 
 def test_frozen_agent_and_application_run_instead_of_broken_files(rig):
-    """Product and version are those of the build, whatever ioto.json says."""
+    """Product and version are those of the build, whatever ioto.json contains."""
     run = rig.run(until_s=60)
     assert "boot is idle: ota_0 1.0.0, otadata valid" in run.console
     updated(rig, run)
@@ -91,7 +91,7 @@ def test_empty_files_are_restored(rig):
 
 
 def recovery(rig):
-    """(flash, number of operations) of a start that recreates a broken file system."""
+    """(flash, number of operations) of a start that creates a new file system in place of a broken one."""
     overwrite_file_system(rig, BROKEN)
     before = bytes(rig.board.flash.data)
     operations = len(rig.run(until_s=60, stop=lambda line: "boot is" in line).trace.ops)
@@ -105,7 +105,7 @@ def test_power_cut_while_the_file_system_is_recreated(rig, step):
     before, operations = recovery(rig)
     assert operations > 20
     for op in range(0, operations, step):
-        for when in ("during", "after"):  # before an operation is after the one before it
+        for when in ("during", "after"):  # a cut before an operation is a cut after the previous one
             rig.board.flash.data[:] = before
             assert rig.run(until_s=60, cut=Cut(op, when)).ended == "cut"
             run = rig.run(until_s=5)
@@ -114,7 +114,7 @@ def test_power_cut_while_the_file_system_is_recreated(rig, step):
 
 
 def test_stock_firmware_stops_at_a_broken_file_system(tmp_path):
-    """What MicroPython's own firmware does, which is why ours differs."""
+    """This is why the project's own firmware differs from MicroPython's."""
     rig = Rig(tmp_path)
     overwrite_file_system(rig, BROKEN)
     assert rig.run(until_s=10).console == "The filesystem appears to be corrupted.\n" * 4

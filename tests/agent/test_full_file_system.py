@@ -1,4 +1,4 @@
-"""The application has filled the file system; the agent uses space reserved from its first start on."""
+"""The application has filled the file system; the agent uses space that it has reserved since its first start."""
 
 import json
 
@@ -7,7 +7,7 @@ from rig import MAIN, Rig, config
 from signing import trusting
 
 HOUR = 3600
-BALLAST = 480 * 1024  # the rest is soon full
+BALLAST = 480 * 1024  # the rest fills up quickly
 FILL = """
 import os
 
@@ -73,7 +73,7 @@ GREEDY = GREEDY.replace(
 
 
 def test_log_says_that_space_is_missing(tmp_path):
-    """The application has removed the spare files and used their space too."""
+    """The application has removed the spare files, and has used their space too."""
     rig = Rig(tmp_path, main=GREEDY, files={"ballast": bytes(BALLAST)})
     rig.publish(rig.image(1), "1.0.1")
     rig.board.write_files({"ioto.json": config(update__schedule="10 * * * *")})

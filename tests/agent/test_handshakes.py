@@ -1,4 +1,4 @@
-"""The number of TLS handshakes, the longest pauses of all, over a day without an update and over a whole update."""
+"""TLS handshakes, which are the longest pauses, are counted for a day without an update and for a whole update."""
 
 import pytest
 from ioto_tools.virtual_board.peers import TlsServer
@@ -35,7 +35,7 @@ def counted(tmp_path, **options):
 
 @pytest.mark.sweep
 def test_handshakes_of_a_day_without_an_update(tmp_path):
-    """One for each check-in; the registration shares the first."""
+    """There is one handshake for each check-in; the registration shares the first one."""
     rig, peer = counted(tmp_path)
     rig.run(until_s=86400)
     asked = [requests for _, requests in peer.seen]
@@ -44,7 +44,7 @@ def test_handshakes_of_a_day_without_an_update(tmp_path):
 
 
 def test_handshakes_of_an_update(tmp_path):
-    """The check-in with its report; the image; the check-in of the trial; the reports after it."""
+    """One each for the check-in with its report, the image, the check-in of the trial, and the reports after it."""
     rig, peer = counted(tmp_path)
     rig.run(until_s=60)
     del peer.seen[:]

@@ -1,4 +1,4 @@
-"""Parts of the agent are loaded and released at each check-in; the heap in use is the same after a thousand of them."""
+"""The agent loads and releases its parts at each check-in; after a thousand check-ins, the heap in use is the same."""
 
 import re
 
@@ -54,10 +54,10 @@ def check_ins(folder, n, updates):
 
 @pytest.mark.parametrize("n, updates", [(40, 4), pytest.param(1000, 10, marks=pytest.mark.sweep)])
 def test_live_heap_does_not_grow(tmp_path, n, updates):
-    """From the second quarter on, when each part has been loaded once: MicroPython keeps the names of all modules."""
+    """From the second quarter on, each part has been loaded once: MicroPython keeps the names of all modules."""
     found = check_ins(tmp_path, n, updates)
     early, late = found[n // 4 : n // 2], found[-n // 4 :]
     least = [min(live for live, _ in each) for each in (early, late)]
-    assert least[1] < least[0] + 400, (least, found)  # what the last connections have left differs by so much
+    assert least[1] < least[0] + 400, (least, found)  # the last connections may leave so much
     largest = [max(free for _, free in each) for each in (early, late)]
     assert largest[1] > 0.9 * largest[0], (largest, found)

@@ -1,6 +1,6 @@
 """A Linux host instead of a board: the agent as a process of the unix port, a real device cloud, real time.
 
-The slot is a file, `scripts/update PATH` installs it, and the word that it prints decides what happens next.
+The slot is a file. `scripts/update PATH` installs it and prints a word, which decides what happens next.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def cloud(tmp_path):
 
 @pytest.fixture
 def host(tmp_path, cloud):
-    """host(script, ...) creates a device; what still runs is killed at the end."""
+    """host(script, ...) creates a device; processes that still run are killed at the end."""
     made = []
 
     def make(does="echo continue", **options):
@@ -168,7 +168,7 @@ def test_hanging_script_is_killed_before_the_next_attempt(cloud, host):
 
 
 def test_offer_during_the_script_leaves_its_file_unchanged(cloud, host):
-    """A check-in that began before is answered meanwhile, with another offer.
+    """A check-in that began before the script is answered, with another offer, while the script runs.
 
     The version that the script installed is confirmed.
     """
@@ -224,10 +224,10 @@ def test_failed_self_test_is_reported_and_the_agent_keeps_running(cloud, host, t
     assert device.start().ended() == RESTART
     device.start()
     assert ("failed", reason, 1) in device.reported("failed")
-    cloud.site.clock = lambda: time.time() + 3600  # the cloud would try once more: a device that knows better
+    cloud.site.clock = lambda: time.time() + 3600  # the cloud offers it again, but the device refuses it
     device.until("failed_before")
     assert device.console.count("ROLLBACK") == 1
-    cloud.publish(IMAGE[::-1], "1.0.2")  # what may mend it
+    cloud.publish(IMAGE[::-1], "1.0.2")  # an update that may fix the fault
     assert device.ended() == RESTART and "Traceback" not in device.console
 
 
@@ -318,7 +318,7 @@ def test_script_runs_again_after_a_kill(cloud, host):
 
 
 def without_slot_size(app):
-    """The cloud `app`, but without knowing the device's `slotSize`: it also offers files larger than the slot."""
+    """The cloud `app`, from which the device's `slotSize` is hidden: it also offers files larger than the slot."""
 
     async def asked(scope, receive, send):
         async def heard():

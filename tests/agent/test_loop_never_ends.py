@@ -1,4 +1,4 @@
-"""The agent's loop does not end, whatever happens: otherwise the board would never check in again."""
+"""The agent's loop never ends: otherwise the board would never check in again."""
 
 import json
 
@@ -18,7 +18,7 @@ def check_updated(rig, **limits):
 
 @pytest.mark.parametrize("body", [b"\xff\xfe\xfd", b"Nicht verf\xfcgbar", b'{"error": "\xff"}'])
 def test_error_reply_that_is_not_utf_8(tmp_path, body):
-    """A proxy sends it in Latin-1."""
+    """A proxy sends the error in Latin-1."""
     check_refused(tmp_path, FaultyCloud([http_response(body, 502)]), "http_status")
 
 
@@ -53,9 +53,9 @@ BAD = [
 
 @pytest.mark.parametrize("changes", BAD)
 def test_unusable_registration_is_not_stored(tmp_path, changes):
-    """A stored registration stays until the cloud refuses it.
+    """A stored registration is kept until the cloud refuses it.
 
-    With an unusable one, no cloud could be reached that refuses it.
+    With an unusable registration, the device could reach no cloud that refuses it.
     """
     rig = board(tmp_path, Registrar(changes))
     run = rig.run(until_s=FAULTY_S)
@@ -71,7 +71,7 @@ def test_unusable_registration_is_not_stored(tmp_path, changes):
 
 @pytest.mark.parametrize("phase", ["verifying", None, 5])
 def test_record_with_unknown_phase_is_replaced(tmp_path, phase):
-    """The previous image's agent had a phase that this one does not know, and was rolled back."""
+    """The previous image's agent, which was rolled back, had a phase that this one does not know."""
     rig = Rig(tmp_path)
     rig.board.write_files({"state/record.0": encode(4, dict(empty(), phase=phase, update={"update": "x"}))})
     rig.publish(rig.image(1), "1.0.1")
@@ -87,7 +87,7 @@ def test_invalid_staged_update_is_dropped(tmp_path):
 
 
 def test_exception_in_the_log_listener_is_ignored(tmp_path):
-    """It writes to a file, and the file system is full."""
+    """The listener writes to a file, but the file system is full."""
     raises = (
         "def listen(level, message):\n    print(level, message)\n    raise "
         "OSError(28)\n\nasyncio.run(agent(listener=listen).run())\n"
@@ -121,7 +121,7 @@ asyncio.run(both())
 
 @pytest.mark.parametrize("alone", ["never", "needed"])
 def test_update_completes_after_a_while_without_memory(tmp_path, alone):
-    """The application uses the whole heap and frees it after a quarter of an hour."""
+    """The application uses the whole heap, and frees it after a quarter of an hour."""
     rig = Rig(tmp_path, main=MAIN[: MAIN.index("asyncio.run")] + HOG, update__alone=alone)
     rig.publish(rig.image(1), "1.0.1")
     run = check_updated(rig, until_s=4000)
@@ -133,7 +133,7 @@ WIFI = {"wifi": {"ssid": "net", "password": "secret"}, "network__dns": ""}
 
 @pytest.mark.sweep
 def test_wifi_link_that_only_looks_connected_is_renewed(tmp_path):
-    """No name server, NTP server or cloud answers until the board has left the network and joined again."""
+    """No name server, NTP server or cloud answers until the board has left the network and joined it again."""
     rig = Rig(tmp_path, air={"wifi": {"net": "secret"}, "dead_s": 60}, **WIFI)
     rig.run(until_s=50)
     rig.publish(rig.image(1), "1.0.1")

@@ -1,6 +1,6 @@
-"""Memory beside the application: signed updates over TLS, with applications of several sizes, on the chip's two heaps.
+"""Memory beside applications of several sizes: signed updates over TLS, with a model of the chip's two heaps.
 
-Allocations of the agent fail once.
+In some tests, one allocation of the agent fails.
 """
 
 import pytest
@@ -12,7 +12,7 @@ from ioto_tools.virtual_board.memory import LARGE_CHAIN, SMALL_CHAIN
 from rig import MAIN, PRODUCT, Rig
 from signing import pem, sealed
 
-# KB in the chip's width: 1.45 bytes here for each (virtual_board/memory.py).
+# The argument is in KB as on the chip: objects need 1.45 times as many bytes here (virtual_board/memory.py).
 APPLICATION = "data = [bytearray(1024 * 29 // 20) for _ in range(%d)]\n"
 WITHOUT_MEMORY = (
     MAIN.replace("import rWatch", "import rWatch, rWatchOff")
@@ -39,11 +39,11 @@ asyncio.run(main(agent(""",
     )
     .replace(".run())", "))")
 )
-PWRON, HARD = 1, 2  # the start, and the trial
+PWRON, HARD = 1, 2  # the first start, and the trial
 
 
 def board(folder, main, chain=SMALL_CHAIN):
-    """A board with a trusted key and Wi-Fi settings of its own, and a cloud with a signed release."""
+    """A board with a trusted key and its own Wi-Fi settings, and a cloud with a signed release."""
     rig = Rig(
         folder, main=main, files={"ours.pem": pem("ours")}, update__keys=["ours.pem"], air={"wifi": {"net": "secret"}},
         wifi={"ssid": "net", "password": "secret"}, network__dns="",
@@ -57,12 +57,12 @@ def board(folder, main, chain=SMALL_CHAIN):
 
 
 def is_updated(line):
-    """Is the update confirmed? After a boot without the application, it may only learn that at its next start."""
+    """Is the update confirmed? After a boot without the application, only the log of the next start may show this."""
     return line.startswith("CONFIRMED 1.0.1") or "boot is idle: ota_1 1.0.1, otadata valid" in line
 
 
-# docs/network.md, "Certificates that fit". With 60 KB the memory kept for TLS is what a boot lacks to look at the
-# staged image.
+# The sizes are from docs/network.md, "Certificates that fit". With 60 KB, a boot can only look at the staged image if
+# it uses the memory reserved for TLS.
 SIZES = [(40, True, SMALL_CHAIN), (20, True, LARGE_CHAIN), (60, False, SMALL_CHAIN), (80, False, LARGE_CHAIN)]
 MORE = [
     (10, True, LARGE_CHAIN),
@@ -75,7 +75,7 @@ MORE = [
 
 @pytest.mark.parametrize("kb, beside, chain", SIZES + [pytest.param(*each, marks=pytest.mark.sweep) for each in MORE])
 def test_signed_update_beside_or_without_the_application(tmp_path, kb, beside, chain):
-    """Beside the agent, or in a boot without main.py."""
+    """The check-in runs beside the application, or in a boot without main.py."""
     rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
     run = rig.run(until_s=90000, stop=is_updated)
     assert rig.board.describe_otadata() == "1/VALID 2/VALID", run.console
@@ -86,7 +86,7 @@ def test_signed_update_beside_or_without_the_application(tmp_path, kb, beside, c
     "kb, beside, chain", [(0, True, LARGE_CHAIN), pytest.param(20, False, SMALL_CHAIN, marks=pytest.mark.sweep)]
 )
 def test_signed_update_with_the_agent_as_source(tmp_path, kb, beside, chain):
-    """`--source`: the board compiles each part, each time that it is loaded."""
+    """With `--source`, the board compiles each part whenever the part is loaded."""
     rig = board(tmp_path, APPLICATION % kb + MAIN, chain)
     rig.board.write_files({**{path: None for path in agent_files()}, **stripped_sources()})
     run = rig.run(until_s=90000, stop=is_updated)
@@ -97,7 +97,7 @@ def test_signed_update_with_the_agent_as_source(tmp_path, kb, beside, chain):
 def allocations(folder, start):
     """The uses of the hardware after which something is allocated, in a whole update.
 
-    Counted from the first turn of the loop in this start.
+    They are counted from the first turn of the event loop in this start.
     """
     run = board(folder, WITHOUT_MEMORY % (start, "_faults.note()")).run(stop=lambda line: line.startswith("USES ["))
     found = max((line for line in run.console.splitlines() if line.startswith("USES [")), key=len)
@@ -129,16 +129,16 @@ def test_failed_allocation_does_not_stop_the_update(tmp_path, start):
 @pytest.mark.parametrize("part", range(8))
 @pytest.mark.parametrize("start", [PWRON, HARD])
 def test_many_failed_allocations_do_not_stop_the_update(tmp_path, start, part):
-    """Every eighth of them, some 150: all would take half an hour.
+    """Some 150 allocations, every eighth of all, fail; all would take half an hour.
 
-    Allocations in between are not tested.
+    The allocations in between are not tested.
     """
     for n in allocations(tmp_path / "all", start)[8 * part + 4 :: 64]:
         update_with_failed_allocation(tmp_path / str(n), start, n)
 
 
 def staged(folder, what):
-    """Power returns on a board with a staged image; `what` is done about allocations in that start."""
+    """A board with a staged image and without power; its next start runs the code `what`."""
     rig = board(folder, MAIN.replace("staged.apply()", "staged.defer(30)"))
     rig.run(stop=lambda line: line.startswith("DEVICE:UPDATE"))
     rig.board.write_files({"main.py": (WITHOUT_MEMORY % (PWRON, what)).encode()})
@@ -148,10 +148,10 @@ def staged(folder, what):
 @pytest.mark.sweep
 @pytest.mark.parametrize("pieces", [2, pytest.param(30, marks=pytest.mark.sweep)])
 def test_failed_allocation_does_not_discard_the_staged_image(tmp_path, pieces):
-    """It fails in the start that rereads the image, which is not downloaded again."""
+    """The allocation fails in the start that rereads the image; the image is not downloaded again."""
     run = staged(tmp_path / "all", "_faults.note()").run(stop=lambda line: line.startswith("USES ["))
     found = [int(n) for n in run.console.split("USES [")[1].split("]")[0].split(",")]
-    for n in found[1 : 150 : 150 // pieces]:  # what begin.py does; the check-in after it has a sweep of its own
+    for n in found[1 : 150 : 150 // pieces]:  # allocations of begin.py; another sweep tests those of the check-in
         rig = staged(tmp_path / str(n), "_faults.fail(%d)" % n)
         run = rig.run(until_s=40000, stop=is_updated)
         assert rig.board.describe_otadata() == "1/VALID 2/VALID" and "staged 1.0.1" not in run.console, "%d: %s" % (
@@ -160,7 +160,7 @@ def test_failed_allocation_does_not_discard_the_staged_image(tmp_path, pieces):
         )
 
 
-# One allocation fails while the staged image is looked at; those before and after it do not.
+# One allocation fails while the agent reads the staged image; all others succeed.
 NONE_FOR_THE_IMAGE = """from esp32 import Partition
         read, first = Partition.readblocks, [True]
         def readblocks(self, n, buf, offset=0):
@@ -172,7 +172,7 @@ NONE_FOR_THE_IMAGE = """from esp32 import Partition
 
 
 def test_memory_reserved_for_tls_is_used_to_reread_a_staged_image(tmp_path):
-    """The start is repeated, and the image is not downloaded again."""
+    """The agent starts once more, and the image is not downloaded again."""
     rig = staged(tmp_path / "rig", NONE_FOR_THE_IMAGE)
     run = rig.run(until_s=40000, stop=is_updated)
     assert run.console.count("error MemoryError") == 1 and "staged 1.0.1" not in run.console, run.console
@@ -181,7 +181,7 @@ def test_memory_reserved_for_tls_is_used_to_reread_a_staged_image(tmp_path):
 
 @pytest.mark.sweep
 def test_failed_handshakes_leave_no_socket_open(tmp_path):
-    """A dozen in a row: a chip has ten sockets, and memory for one connection."""
+    """More than a dozen handshakes fail in a row; a chip has ten sockets, and memory for one connection."""
     rig = board(tmp_path, MAIN)
     rig.board.write_files({"ca.pem": pem_of_another_authority(tmp_path)})
     run = rig.run(

@@ -1,4 +1,4 @@
-"""No watcher for `device:update`: a Linux host runs scripts/update, as Ioto does; a board logs what main.py needs.
+"""No watcher for `device:update`: a Linux host runs scripts/update, as Ioto does; a board logs what main.py lacks.
 
 The files of Ioto's own agent are accepted.
 """
@@ -52,7 +52,7 @@ def test_nothing_is_applied_on_linux_without_the_script(cloud, device):
 
 
 def test_configuration_files_of_iotos_own_agent(cloud, device):
-    """No id, the product in device.json5, certificates in state/certs, and its script."""
+    """The files have no id, the product in device.json5, certificates in state/certs, and a script of their own."""
     ca = (device.folder / "ca.pem").read_bytes()
     for name in ("ioto.json", "device.json", "ca.pem"):
         (device.folder / name).unlink()
@@ -73,7 +73,7 @@ def test_configuration_files_of_iotos_own_agent(cloud, device):
 
 
 def test_log_of_a_board_says_what_main_py_needs(tmp_path):
-    """The line from the log is tried."""
+    """The test adds the line from the log to main.py."""
     rig = Rig(tmp_path, main=MAIN.replace('rWatch("device:update", update)', "pass"))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=300)

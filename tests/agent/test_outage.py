@@ -1,4 +1,4 @@
-"""Outages: a staged image waits for the cloud, and the old image judges a trial without an answer."""
+"""Outages: a staged image waits for the cloud, and after a trial without an answer, the old image finds the cause."""
 
 import pytest
 from ioto_tools.cloud.operators import control, overview
@@ -32,7 +32,7 @@ asyncio.run(made.run())
 
 
 def take_offline(rig, host="cloud.test"):
-    """Stop the cloud from answering; returns the function that ends this."""
+    """Stop the cloud from answering; return the function that lets it answer again."""
     key = (rig.air.names[host], 443)
     peer = rig.air.peers.pop(key)
     return lambda: rig.air.peers.update({key: peer})
@@ -82,7 +82,7 @@ def test_image_that_cannot_reach_the_cloud_fails(tmp_path):
 
 @pytest.mark.sweep
 def test_pauses_between_trials_grow_during_outages(tmp_path):
-    """The update is not recorded as failed, however often this happens."""
+    """The update is never recorded as failed, however often this happens."""
     rig = Rig(tmp_path, main=LOST)
     rig.publish(rig.image(1), "1.0.1")
     trials = []
@@ -101,7 +101,7 @@ def test_pauses_between_trials_grow_during_outages(tmp_path):
 @pytest.mark.sweep
 @pytest.mark.parametrize("hours", [1, 30])
 def test_swap_waits_until_the_cloud_answers(tmp_path, hours):
-    rig = Rig(tmp_path, update__apply="* 11 * * *")  # it is 8 o'clock
+    rig = Rig(tmp_path, update__apply="* 11 * * *")  # it is 8 o'clock now
     rig.publish(rig.image(1), "1.0.1")
     assert rig.run(until_s=HOUR).slots == ["ota_0"] and rig.record()["phase"] == "staged"
     back = take_offline(rig)
@@ -138,7 +138,7 @@ def stop(rig, release):
 
 @pytest.mark.parametrize("wait_s", [0, 60, 1800])
 def test_late_apply_asks_the_cloud_first(tmp_path, wait_s):
-    """apply() checks in first if the cloud's last offer is old."""
+    """If the cloud's last offer is old, apply() checks in first."""
     rig = Rig(tmp_path, main=LATER % wait_s)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=wait_s + 120)
@@ -170,7 +170,7 @@ def test_stopped_release_is_withdrawn_and_may_be_offered_again(tmp_path):
 
 
 def test_other_offer_withdraws_the_staged_update(tmp_path):
-    """It is an older release, which this device refuses."""
+    """The other offer is an older release, which this device refuses."""
     rig = Rig(tmp_path, main=MAIN.replace("    staged.apply()", "    pass"))
     release = rig.publish(rig.image(2), "1.0.2")["id"]
     rig.run(until_s=HOUR)

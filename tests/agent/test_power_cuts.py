@@ -1,6 +1,6 @@
 """Power cuts before, during and after every flash operation of a whole update, with a good and with a crashing image.
 
-Each cut has a board of its own; a failure names the cut to replay.
+Each cut has its own board; a failure message names the cut to replay.
 """
 
 import functools
@@ -78,7 +78,7 @@ def fresh(folder, crashing):
 
 @functools.cache
 def operations(crashing):
-    """Number of flash operations of a clean run."""
+    """The number of flash operations in a clean run."""
     with tempfile.TemporaryDirectory() as folder:
         return _operations(fresh(folder, crashing), crashing)
 
@@ -117,7 +117,7 @@ def cut_once(folder, crashing, op, when):
 
 SHARDS = 8
 MOMENTS = ("before", "during", "after")
-QUICK = 12  # each that many operations are cut in `make test`, all of them in `make sweep`
+QUICK = 12  # `make test` cuts every QUICK-th operation, `make sweep` cuts all of them
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -133,7 +133,7 @@ def test_cut_at_operations_of_all_stages(tmp_path, moment):
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("crashing", [False, True], ids=["good", "crashing"])
-@pytest.mark.parametrize("when", MOMENTS[1:])  # before an operation is after the one before it
+@pytest.mark.parametrize("when", MOMENTS[1:])  # a cut before an operation is a cut after the previous one
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_cut_during_and_after_every_operation(tmp_path, crashing, when, shard):
     n = operations(crashing)

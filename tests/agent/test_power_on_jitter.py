@@ -15,10 +15,10 @@ def test_check_in_after_power_on_is_spread_over_jitter_once_registered(tmp_path)
     rig.run(until_s=200)
     assert faulty.checks == 0 and rig.record()["failures"] > 0
     rig.air.peers = peers
-    rig.run(until_s=200)  # power on again: not registered yet, so it is not delayed
+    rig.run(until_s=200)  # second power-on: the device is not registered yet, so it is not delayed
     assert faulty.checks == 1 and rig.record()["failures"] == 0
-    rig.board.clock.advance(36 * 3600 * 1000000)  # power is gone until the next day: due since half of it
+    rig.board.clock.advance(36 * 3600 * 1000000)  # no power until the next day: due for half a day
     run = rig.run(until_s=place - 5)
     assert faulty.checks == 1 and "info next check-in in %d s" % place in run.console, run.console[-800:]
-    run = rig.run(until_s=place + 60)  # from another power-on
+    run = rig.run(until_s=place + 60)  # after another power-on
     assert faulty.checks == 2, run.console[-800:]

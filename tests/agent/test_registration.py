@@ -1,6 +1,6 @@
-"""Registration: an hour in which an attacker poses as Builder and cloud takes over no board.
+"""Registration: an attacker who poses as Builder and cloud for an hour takes over no board.
 
-An api that moves is found.
+A board also finds an api that has moved.
 """
 
 import json
@@ -56,7 +56,7 @@ def test_api_on_another_host_is_refused(tmp_path):
 
 
 def test_old_token_is_used_again_after_one_from_a_thief(tmp_path):
-    """The cloud refuses the id, whose first token is in use: the board tries that token again, at once."""
+    """The cloud refuses the id, whose first token is in use; the board tries that token again at once."""
     rig = Rig(tmp_path)
     rig.run(until_s=HOUR)
     address = rig.air.names["cloud.test"], 443
@@ -77,7 +77,7 @@ def test_old_token_is_used_again_after_one_from_a_thief(tmp_path):
     [([".test"], True), (["images.test"], True), (["ages.test"], False), ([".images.test"], False), ([], False)],
 )
 def test_moved_api_is_found_within_a_week(tmp_path, hosts, goes):
-    """The old one still answers, without an offer. Only a host of registration.hosts is accepted."""
+    """The old api still answers, without an offer. Only a host in registration.hosts is accepted."""
     rig, cloud = trusting(tmp_path / "rig", registration__hosts=["api.test", *hosts], update__period="6 hours")
     rig.run(until_s=HOUR)
     token = cloud.devices["DEVICE0001"]["token"]

@@ -1,6 +1,6 @@
-"""The cloud offers an update again that was refused or has failed.
+"""The cloud repeats the offer of an update that was refused or has failed.
 
-A failed one is not installed again; a refused one is checked again. Each offer is answered with a report.
+A failed update is not installed again; a refused one is checked again. Each offer is answered with a report.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from signing import pem
 
 
 def published_for(folder, case):
-    """A rig with a release that its board refuses (not signed), or that crashes."""
+    """A rig with a release that its board refuses because it is not signed, or that crashes."""
     if case == "refused":  # it is not signed
         rig = Rig(folder, files={"ours.pem": pem("ours")}, update__keys="ours.pem")
     else:
@@ -26,7 +26,7 @@ def published_for(folder, case):
 @pytest.mark.parametrize("case", ["refused", "failed"])
 def test_update_offered_again_has_the_same_outcome(tmp_path, case):
     rig = published_for(tmp_path, case)
-    state = {"refused": "unfit"}.get(case, case)  # of a release: an unsigned one speaks against itself
+    state = {"refused": "unfit"}.get(case, case)  # the state of the release; an unsigned release counts as unfit
     boots = len(rig.run(until_s=900).boots)
     for wait_s in (*RETRY_DELAYS_S, RETRY_DELAYS_S[-1]):
         assert overview.updates(rig.site)[0]["states"] == {state: 1}

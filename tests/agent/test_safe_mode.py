@@ -1,4 +1,4 @@
-"""Safe mode of boot.py: an application that fails at once is replaced without a cable; no accidental entry."""
+"""Safe mode of boot.py: an application that fails at once is replaced without a cable; no accidental safe mode."""
 
 import pytest
 from ioto_tools.cloud.operators import overview
@@ -22,7 +22,7 @@ if Partition(Partition.RUNNING).info()[4] == "ota_0":
 
 
 def test_application_that_resets_the_board_is_replaced_over_the_air(tmp_path):
-    """As if the application were frozen into the image: the old image's fails, the new one's works."""
+    """The application acts as if it were frozen into the image: the old image's fails, the new one's works."""
     rig = Rig(tmp_path, main=REPLACED + MAIN)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=400)
@@ -42,7 +42,7 @@ def test_application_that_repeats_soft_resets_is_replaced_over_the_air(tmp_path,
 
 
 def test_safe_mode_does_not_confirm_an_image(tmp_path):
-    """If the new image's application fails too, the bootloader rolls back, and the update fails in the end."""
+    """If the new image's application fails too, the bootloader rolls back; in the end, the update fails."""
     rig = Rig(tmp_path, main=DIES, update__attempts=2)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3000)
@@ -90,7 +90,7 @@ def test_good_start_resets_the_count(tmp_path):
 
 @pytest.mark.parametrize("again", ["machine.deepsleep(2000)", "machine.soft_reset()"])
 def test_wakes_and_a_few_soft_resets_do_not_lead_to_safe_mode(tmp_path, again):
-    """Wakes from deep sleep, and soft resets as made at the prompt."""
+    """The starts are wakes from deep sleep, and soft resets as made at the prompt."""
     rig = Rig(tmp_path, main="import machine, time\nprint('APPLICATION')\ntime.sleep(1)\n%s\n" % again)
     assert starts(rig.run(until_s=50)) > 12
 
@@ -106,7 +106,7 @@ def test_pin_selects_safe_mode(tmp_path):
 
 @pytest.mark.sweep
 def test_one_start_in_six_is_safe_mode_if_power_fails_after_5_seconds(tmp_path):
-    """However long this continues."""
+    """The pattern stays the same, however long this continues."""
     rig = Rig(tmp_path, main=LIVES)
     assert [starts(rig.run(until_s=5)) for _ in range(18)] == [1, 1, 1, 1, 1, 0] * 3
     rig.publish(rig.image(1), "1.0.1")

@@ -55,7 +55,7 @@ def device(rig):
 
 @pytest.mark.parametrize("kb, alone", [(10, False), (80, True)])
 def test_update_beside_or_without_the_application(tmp_path, kb, alone):
-    """With a chain like Let's Encrypt's.
+    """The server's chain is like Let's Encrypt's.
 
     Without memory, the check-in of the trial also runs after a soft reset, which does not end the trial.
     """
@@ -77,7 +77,7 @@ def test_update_alone_never(tmp_path):
 
 @pytest.mark.sweep
 def test_update_alone_always(tmp_path):
-    """However much memory is free."""
+    """This applies however much memory is free."""
     rig = rig_with(tmp_path, 0, update__alone="always")
     run = rig.run(until_s=900)
     assert resets(run) == 1 and "no_memory" not in run.console and rig.board.describe_otadata() == "1/VALID 2/VALID"

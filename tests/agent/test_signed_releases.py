@@ -1,4 +1,4 @@
-"""Signed releases on a board, via a server that does not support them: what is installed, and what never is."""
+"""Signed releases on a board, from a cloud without support for signatures: some are installed, others never."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ HOUR = 3600
 
 
 def refused(rig, cloud, reason, until_s=2 * HOUR):
-    """The update is refused for this reason and reported; slots and otadata are unchanged."""
+    """Check that the update is refused for this reason and reported, and that slots and otadata are unchanged."""
     before = slots(rig)
     run = rig.run(until_s=until_s)
     assert "FAILED " + reason in run.console, run.console[-1500:]
@@ -28,7 +28,7 @@ def test_signed_release_is_installed(tmp_path, ranges):
     image = rig.image(1)
     cloud.release("1.0.1", sealed(image, "1.0.1"))
     installed(rig, rig.run(until_s=2 * HOUR))
-    assert rig.board.read_slot("ota_1") == image  # the image, without what travelled in front of it
+    assert rig.board.read_slot("ota_1") == image  # only the image, without its envelope
     assert rig.record()["slots"]["ota_1"]["image"] == hashlib.sha256(image).hexdigest()
     assert nvs_floor(rig) == "1.0.1" == rig.record()["floor"]
     assert cloud.objections == [] and not [
@@ -88,12 +88,12 @@ def test_forged_release_is_refused_before_the_first_erase(tmp_path, case):
 
 @pytest.mark.sweep
 def test_image_that_differs_from_its_manifest_never_starts(tmp_path):
-    """Its manifest is valid, so it is downloaded; what the flash then contains decides."""
+    """The manifest is valid, so the image is downloaded; the agent judges by the content of the flash."""
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", flipped(sealed(rig.image(1), "1.0.1"), 4096 + 5000))
     run = rig.run(until_s=6 * HOUR)
     assert "FAILED checksum_mismatch" in run.console and run.slots == ["ota_0"]
-    assert rig.board.read_slot("ota_1") == b"" and not cloud.reports  # the store may be to blame, the release stays
+    assert rig.board.read_slot("ota_1") == b"" and not cloud.reports  # the store may be at fault
     assert cloud.devices["DEVICE0001"]["properties"]["error"] == "checksum_mismatch"
 
 
@@ -124,7 +124,7 @@ def test_staged_unsigned_image_is_refused_once_there_are_keys(tmp_path):
 
 
 def with_keys(rig, trusted, **more):
-    """Change the configuration so that it trusts these keys."""
+    """Change the configuration so that the board trusts these keys."""
     changed = config(builder="https://builder.test/api", update__keys=["%s.pem" % name for name in trusted], **more)
     rig.board.write_files({**{"%s.pem" % name: pem(name) for name in trusted}, "ioto.json": changed})
 

@@ -1,4 +1,4 @@
-"""A staged image waits for the apply window and for an answer, also over resets, and is replaced by a newer one."""
+"""A staged image waits for the apply window and for an answer, also across resets; a newer image replaces it."""
 
 import pytest
 from ioto.recall import decode

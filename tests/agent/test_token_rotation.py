@@ -14,7 +14,7 @@ DEVICE = "DEVICE0001"
 
 
 def rotating(folder):
-    """A board that has registered and checked in once, and that is about to get a new token."""
+    """A board that has registered and checked in once, and is about to get a new token."""
     rig = Rig(folder, update__period=20, update__retry=1, watchdog=0)
     rig.run(until_s=5)
     control.rotate(rig.site, [DEVICE])
@@ -52,7 +52,7 @@ def test_new_token_is_stored_and_used(tmp_path):
 
 
 def cut_once(folder, op, when):
-    """The device never registers again: the file has the old or the new token.
+    """The device never registers again: its file contains the old or the new token.
 
     Both are valid until the new one is used.
     """
@@ -60,7 +60,7 @@ def cut_once(folder, op, when):
     old = token(rig)
     assert rig.run(until_s=25, cut=Cut(op, when)).ended == "cut", op
     kept = token(rig) == old
-    rig.board.clock.advance(3600e6)  # a token that was not used is replaced by another
+    rig.board.clock.advance(3600e6)  # a new token that was not used is replaced by another
     control.rotate(rig.site, [DEVICE])
     rig.run(until_s=50)
     assert token(rig) != old and overview.device(rig.site, DEVICE)["registrations"] == 1, (op, when)
@@ -83,14 +83,14 @@ def test_power_cut_during_a_rotation(tmp_path):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("when", ["during", "after"])  # before an operation is after the one before it
+@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation is a cut after the previous one
 def test_power_cut_at_every_operation_of_a_rotation(tmp_path, when):
     for op in range(operations(tmp_path / "clean")):
         cut_once(tmp_path / str(op), op, when)
 
 
 def test_token_that_cannot_be_stored_is_not_used(tmp_path):
-    """Otherwise a reset would leave the board with an expired token, and its id would be refused."""
+    """If it were used, a reset would leave the board with an expired token, and its id would be refused."""
     rig = rotating(tmp_path)
     old = token(rig)
     rig.board.write_files({"state/provision.json.new/in-the-way": b"x"})

@@ -49,7 +49,7 @@ def test_failed_self_test_rolls_back(tmp_path, case):
     assert (
         ("rolled_back", reason, 1) in told and ("rolled_back", reason, 2) in told and ("failed", reason, 2) in told
     ), told
-    # Never again: not at the next check-ins, not after a reset; but another one is.
+    # The image is never tried again, neither at the next check-ins nor after a reset.
     assert rig.run(until_s=10000).slots == ["ota_0"]
     assert rig.record()["failed"], rig.record()
 
@@ -74,7 +74,7 @@ def test_image_that_fails_to_start_rolls_back(tmp_path, fault):
 def test_trial_without_a_check_in_rolls_back(tmp_path):
     """The cloud is unreachable between swap and trial: the board rolls back within the limit.
 
-    It tries the image again later (test_outage.py).
+    The board tries the image again later (test_outage.py).
     """
     rig = Rig(tmp_path, trial__limit=60, update__attempts=1)
     rig.publish(rig.image(1), "1.0.1")
@@ -118,12 +118,12 @@ if machine.reset_cause() == 2:
 
 
 def test_image_is_not_confirmed_if_the_other_slot_boots_next(tmp_path):
-    """The image of the record runs, but otadata selects the other slot."""
+    """The image in the record runs, but otadata selects the other slot."""
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
     image = rig.board.read_slot("ota_1")
-    rig.board.write_slot("ota_0", b"")  # only the new image starts any more
+    rig.board.write_slot("ota_0", b"")  # from now on, only the new image starts
     rig.board.set_otadata("3/VALID 2/ABORTED")
     run = rig.run(until_s=600)
     assert run.slots == ["ota_1"] and "boot is stray" in run.console
@@ -132,7 +132,7 @@ def test_image_is_not_confirmed_if_the_other_slot_boots_next(tmp_path):
 
 
 def test_agent_rolls_back_if_the_bootloader_does_not(tmp_path):
-    """State UNDEFINED: the agent changes the boot choice itself."""
+    """The state is UNDEFINED, so the agent itself selects the other slot."""
     rig = Rig(tmp_path, main=SELFTEST % "def test(data, arg):\n    return False" + MAIN, update__attempts=1)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)
@@ -173,9 +173,9 @@ def test_new_image_is_confirmed_if_there_is_no_other(tmp_path):
 @pytest.mark.sweep
 @pytest.mark.parametrize("again", [True, False], ids=["registers-again", "never-let-in"])
 def test_device_forgotten_during_its_trial_registers_again(tmp_path, again):
-    """It is confirmed then.
+    """The image is confirmed after the registration.
 
-    If the cloud refuses it, the trial ends as without a reply.
+    If the cloud refuses the registration, the trial ends as it does without a reply.
     """
     from signing import sealed, trusting
 

@@ -34,7 +34,7 @@ def refused(rig, cloud, reason):
 
 
 def erase_state(rig):
-    """Remove the agent's files: the record, and with it what was installed in which slot."""
+    """Remove the agent's files: the record, and with it the versions installed in the slots."""
     rig.board.write_files({name: None for name in rig.board.files() if name.startswith("state/")})
 
 
@@ -61,7 +61,7 @@ def test_older_release_is_refused(tmp_path):
 
 @pytest.mark.sweep
 def test_erased_file_system_allows_no_downgrade(tmp_path):
-    """The record is lost, ioto.json says 1.0.0 again, but the NVS has the floor."""
+    """The record is lost and ioto.json says 1.0.0 again, but the NVS still has the floor."""
     rig, cloud = updated_to(tmp_path)
     erase_state(rig)
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))
@@ -102,7 +102,7 @@ def test_nvs_and_record_restore_the_floor_for_each_other(tmp_path):
 
 @pytest.mark.sweep
 def test_signed_downgrade_is_installed(tmp_path):
-    """The floor stays: only a manifest that allows a downgrade goes below it.
+    """The floor does not change: only a manifest that allows a downgrade can be below it.
 
     At the floor or above it, every signed release is installed.
     """
@@ -128,7 +128,7 @@ def test_downgrade_from_one_version_is_refused_by_other_versions(tmp_path):
 
 
 def sealed_without_end(image, version, **more):
-    """A release signed before the tools required an expiry date for `down`."""
+    """A release signed before the tools required an expiry date at most 30 days away for `down`."""
     content = sealed(image, version)
     raw, _ = unwrap(content[:4096])
     raw = json.dumps(dict(json.loads(raw), down=True, **more)).encode()
@@ -223,7 +223,7 @@ def operations(rig, flash):
 def test_floor_rises_before_the_image_is_confirmed(swapped):
     """One kind of cut at each operation on NVS and otadata; the sweep below makes all three kinds at all operations."""
     names = operations(*swapped)
-    chosen = [op for op, name in enumerate(names) if name][2:]  # not the bootloader's own two
+    chosen = [op for op, name in enumerate(names) if name][2:]  # without the bootloader's two operations
     assert "nvs" in names and len(chosen) >= 4, names
     confirmed = [
         check_floor_after_a_cut(*swapped, op, "before" if n % 3 == 2 else CUTS[1 + n % 2])

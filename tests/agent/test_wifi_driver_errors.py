@@ -45,7 +45,7 @@ def test_exception_of_the_driver_is_logged(tmp_path):
 @pytest.mark.sweep
 @pytest.mark.parametrize("call", ["WLAN", "active", "connect"])
 def test_board_is_reset_if_the_driver_does_not_recover(tmp_path, call):
-    """After an hour, not sooner: an application may work without a link."""
+    """The reset comes after an hour, not sooner, because an application may work without a link."""
     made = board(tmp_path, **{call: [ERRORS[0]] * 1000})
     run = made.run(max_boots=1, until_s=5000)
     assert run.ended == "boots" and 3600 < made.board.clock.now_us / 1e6 < 4000

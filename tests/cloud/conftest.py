@@ -12,9 +12,9 @@ from site_kinds import InFolder, OnServers
 
 
 def pytest_generate_tests(metafunc):
-    """Run tests of a site on both kinds of site.
+    """Run each test of a site with both kinds of site.
 
-    On servers only in `make sweep`, except in modules that set BOTH.
+    With a site on servers, tests run only in `make sweep`, except in modules that set BOTH.
     """
     if "kind" in metafunc.fixturenames:
         marks = () if getattr(metafunc.module, "BOTH", False) else pytest.mark.sweep
@@ -54,7 +54,7 @@ class MakeSite:
         self._kind = kind
 
     def settings(self, folder):
-        """Create the folder of a site, with only its settings."""
+        """Create the folder of a site, which contains only its settings."""
         folder.mkdir()
         (folder / "site.toml").write_text(self._kind.settings())
 
@@ -88,7 +88,7 @@ def ioto(tmp_path):
 
 @pytest.fixture
 def serve(tmp_path):
-    """serve(*options) starts `ioto cloud serve` in the test's folder: (process, address)."""
+    """serve(*options) starts `ioto cloud serve` in the test's folder, and returns (process, address)."""
     started = []
 
     def start(*options):

@@ -301,9 +301,9 @@ def test_tokens_are_shown_once_and_not_stored(cloud):
 
 @pytest.mark.parametrize("call_", ("releases?version=3.0.0&any_file=true", "dry-run?version=3.0.0&any_file=true"))
 def test_form_around_a_file_is_refused(cloud, call_):
-    """A form, as by `curl -F image=@FILE`, is detected by its content type, and the proposed remedy works.
+    """A form, as sent by `curl -F image=@FILE`, is recognized by its content type, and the proposed remedy works.
 
-    A file for Linux devices may have any content.
+    Its content alone cannot show that it is a form: a file for Linux devices may have any content.
     """
     form = b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\n#!/bin/sh\r\n--x--\r\n'
     headers = {"Authorization": "bearer " + admin(cloud), "Content-Type": "multipart/form-data; boundary=x"}

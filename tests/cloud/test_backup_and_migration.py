@@ -1,4 +1,4 @@
-"""Moving, backup and restore of sites of both kinds: complete and equal, even if the command is killed."""
+"""Migration, backup and restore of sites of both kinds: the copy is complete and equal, also after a killed command."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ WAYS = tuple(itertools.product(("folder", "servers"), repeat=2))
     params=[pytest.param(way, marks=() if way[0] != way[1] else pytest.mark.sweep) for way in WAYS], ids=" to ".join
 )
 def way(request, tmp_path):
-    """(folder of a filled site, folder of a new site), of each kind."""
+    """(folder of a filled site, folder of a new site), for each pair of kinds."""
     servers = OnServers(request.getfixturevalue("postgresql"), request.getfixturevalue("s3"))
     kinds = {"folder": InFolder(), "servers": servers}
     folders = []
@@ -80,7 +80,7 @@ def everything(folder, copied=False):
 
 
 def without_its_restore(found):
-    """`found`, from everything() of a restored site, without the audit row and the counter of its restore."""
+    """`found`, the result of everything() for a restored site, without the audit row and the counter of the restore."""
     tables, images = found
     restored = tables["audit"].pop()
     assert restored["action"] == "site.restored"
@@ -102,7 +102,7 @@ def test_a_moved_site_is_equal_and_can_be_used(way, tmp_path):
     with pytest.raises(CloudError, match="already contains a site"):
         backup.migrate(way[0], way[1], quiet)
     site = Site(way[1])
-    new_product(site, "another", "P8")  # new ids continue after the copied ones
+    new_product(site, "another", "P8")  # new ids follow the copied ones
     ids = [row["id"] for row in site.database.read(rows)["audit"]]
     assert len(set(ids)) == len(before["audit"]) + 1 and max(ids) > max(row["id"] for row in before["audit"])
     site.close()
@@ -123,7 +123,7 @@ getattr(moving, command)(old, new, progress)
 
 
 def killed(command, old, new, call):
-    """Run the command, and kill its process at the `call`-th call of progress(); did it get that far?"""
+    """Run the command, and kill its process at the `call`-th call of progress(); return whether it was killed."""
     done = subprocess.run(
         [sys.executable, "-c", KILLED, command, old, new, str(call)],
         env=ENV,
@@ -149,11 +149,11 @@ def test_a_move_killed_at_any_step_can_be_resumed(way):
 
 @pytest.mark.sweep
 def test_a_move_killed_at_many_lines_can_be_resumed(old, tmp_path):
-    """Not only when progress() is called, but everywhere."""
+    """The process is killed at many lines of its code, not only in progress()."""
     from processes import in_child
 
     def move():
-        with suppress(CloudError):  # it had finished already: "contains a site"
+        with suppress(CloudError):  # it has already finished: "contains a site"
             backup.migrate(old, tmp_path / "new", quiet)
 
     wanted = everything(old)
@@ -171,7 +171,7 @@ def test_a_resumed_move_copies_later_changes(old, tmp_path):
     leaves = [table for table in metadata.sorted_tables if table not in with_children]
 
     def change(conn):
-        for table in leaves:  # delete one row of each
+        for table in leaves:  # delete one row of each table
             key = list(table.primary_key)[0]
             conn.execute(table.delete().where(key == conn.execute(sa.select(key)).scalar()))
         conn.execute(products.update().values(created_s=77))
@@ -228,7 +228,7 @@ def test_a_lost_or_damaged_image_is_an_error_and_can_be_published_again(old, tmp
 
 @pytest.mark.sweep
 def test_a_backup_is_a_snapshot_and_can_be_restored(way, tmp_path):
-    """Products are created meanwhile, each with its audit row."""
+    """Products are created during the backup, each with its audit row."""
     site = Site(way[0], threads=True)
     finished = threading.Event()
 

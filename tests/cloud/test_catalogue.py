@@ -41,7 +41,7 @@ def test_releases_of_each_product_are_sorted_by_descending_version():
 
 
 def test_cached_results_are_those_of_the_policy():
-    """Every policy with every pair of values, one after the other: the same results as without a cache."""
+    """Each policy is evaluated with each pair of values, and returns the same results as without a cache."""
     products = catalogue.compiled([("P", "one")], [row(number, policy) for number, policy in enumerate(POLICIES)])
     products.update((policy, catalogue.compiled([("P", "one")], [row(0, policy)])["P"]) for policy in POLICIES)
     for a, b, product in itertools.product(VALUES, VALUES, products.values()):

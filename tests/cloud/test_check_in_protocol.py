@@ -1,4 +1,4 @@
-"""Registration, tokens, and what is stored of a device afterwards."""
+"""Registration, tokens, and the data that is stored of a device."""
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud, call
@@ -59,7 +59,7 @@ def test_a_removed_device_is_refused_and_can_register_again(cloud):
 
 
 def test_changes_of_a_removed_device_are_refused(cloud):
-    """Its next registration would reset them, so no change may seem to succeed."""
+    """The device's next registration would reset the changes, so none of them may seem to succeed."""
     cloud.check_in("D1", cloud.device(), "1.0.0")
     control.remove(cloud.site, "D1")
     changes = {
@@ -111,7 +111,7 @@ def test_an_invalid_version_is_stored_and_answered_with_a_warning(cloud):
 
 @pytest.mark.own_links
 def test_exact_bytes_of_an_offer(cloud):
-    """Other clients search for `"key":` without a space, and for these four fields; `size` is our addition."""
+    """Other clients search for `"key":` without a space, and for these four fields; this project adds `size`."""
     release = cloud.publish("1.2.0-rc.1+b7")
     reply = cloud.check_in("D1", cloud.device(), "1.1.0")
     fields = '"url":"https://updates.test%s","checksum":"%s","update":"%s","version":"1.2.0-rc.1+b7","size":%d'

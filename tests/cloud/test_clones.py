@@ -26,7 +26,7 @@ class Board:
 
 @pytest.fixture
 def make_clones(cloud):
-    """make_clones(sends_up) returns two boards with one id, whose release one failure would pause."""
+    """make_clones(sends_up) returns two boards with one id, and publishes a release that one failure would pause."""
 
     def make(sends_up):
         for n in range(2, 7):
@@ -62,18 +62,18 @@ def test_two_boards_with_the_same_flash_image_do_not_stop_a_release(cloud, make_
                     overview.update(cloud.site, "thermo@2.0.0")["ended"]["confirmed"],
                 )
             )
-    assert set(counted) == ({(False, 6), (True, 5)} if sends_up else {(False, 6)})  # not counted after the sign
+    assert set(counted) == ({(False, 6), (True, 5)} if sends_up else {(False, 6)})  # not counted after detection
     update = overview.update(cloud.site, "thermo@2.0.0")
     assert update["state"] == "active" and not any(each in update["ended"] for each in ("reverted", "failed"))
     if sends_up:
         assert audited_subjects(cloud, "device.shared") == ["D1"]
         assert any("share this id" in each["says"] for each in overview.device(cloud.site, "D1")["doubts"])
         assert update["ended"] == {"confirmed": 5}  # D1 does not count
-        assert two.check_in() == "2.0.0"  # but is still offered releases
+        assert two.check_in() == "2.0.0"  # but it is still offered releases
 
 
 def test_boards_that_do_not_send_their_start_time_are_detected_by_the_update_outcome(cloud, make_clones):
-    """Sometimes each checks in twice in a row: the update is reverted, then runs again without an offer."""
+    """Each board checks in twice in a row: the cloud sees a reverted update, which then runs again without an offer."""
     one, two = make_clones(False)
     assert one.check_in() == "2.0.0"
     one.apply("2.0.0")
@@ -90,7 +90,7 @@ def test_boards_that_do_not_send_their_start_time_are_detected_by_the_update_out
 
 
 def test_one_board_is_never_detected_as_two(cloud):
-    """It restarts, updates, reverts and tries again; once the server's clock is set back."""
+    """The board restarts, updates, reverts and tries again; finally, the server's clock is set back."""
     ask(cloud, "D1")
     board = Board(cloud, True)
     cloud.publish("2.0.0")
@@ -104,7 +104,7 @@ def test_one_board_is_never_detected_as_two(cloud):
         cloud.now_s += 60
         board.apply("1.0.0")
         cloud.now_s += 5
-        # At once, because its check-in shows that it has restarted.
+        # Detected at once, because the check-in shows that the board has restarted.
         assert board.check_in() is None and state(cloud, "D1") == "reverted"
         cloud.now_s += DAY
     cloud.now_s -= 2 * DAY
@@ -116,7 +116,7 @@ def test_one_board_is_never_detected_as_two(cloud):
 
 
 def test_a_board_that_reverts_after_the_clock_was_ahead_is_one_board(cloud):
-    """It confirms while the clock is two days ahead, and reverts when the clock is right again."""
+    """The board confirms the update while the clock is two days ahead, and reverts it when the clock is right again."""
     ask(cloud, "D1")
     cloud.publish("2.0.0")
     board = Board(cloud, True)

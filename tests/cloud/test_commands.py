@@ -190,7 +190,7 @@ def test_serve_prints_its_address_and_stops_on_ctrl_c(serve, make_site, ioto, tm
         idle.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
-    assert process.stdout.read().count("\n") == 3  # where its data is, and its workers
+    assert process.stdout.read().count("\n") == 3  # database, images and workers
 
 
 def test_the_command_line_does_not_import_slow_packages():

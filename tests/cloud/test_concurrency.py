@@ -30,7 +30,7 @@ for pair in sys.argv[1:]:
 
 
 class Device(threading.Thread):
-    """Checks in repeatedly, downloads, runs and reports what it is offered."""
+    """Checks in repeatedly, and downloads, runs and reports each release that it is offered."""
 
     def __init__(self, id, address, last):
         super().__init__(daemon=True)

@@ -43,7 +43,7 @@ def serving(limits, app=None):
 
         try:
             yield connect
-        finally:  # also if the test fails: pytest would wait for the thread
+        finally:  # also if the test fails; otherwise pytest would wait for the thread
             server.should_exit = True
             for client in opened:
                 client.close()
@@ -82,7 +82,7 @@ def test_client_without_a_complete_head_is_disconnected(monkeypatch, beginning):
         assert is_closed(connect("127.0.0.2", beginning))
         kept = connect("127.0.0.2")
         assert gets_response(kept)
-        kept.sendall(HALF_A_HEAD)  # the same for the second request of a connection
+        kept.sendall(HALF_A_HEAD)  # the same for the second request over a connection
         assert is_closed(kept)
         until(lambda: len(limits) == 0)
 
@@ -152,7 +152,7 @@ def test_connections_with_incomplete_bodies_are_closed_for_new_requests():
         slow = [connect("127.0.0.%d" % (2 + i % 4), HALF_A_BODY) for i in range(60)]
         until(
             lambda: len(limits) == 20 and all(each.cycle for each in list(limits._addresses))
-        )  # their heads were read
+        )  # all heads have been read
         assert all(gets_response(connect("127.0.1.%d" % i)) for i in range(1, 101))
         assert len(limits) <= 20
         assert is_closed(slow[0])
@@ -182,7 +182,7 @@ def test_clients_of_one_ipv6_network_share_the_limit():
 
 
 class FakeConnection:
-    """What Connections uses of a connection."""
+    """The part of a connection that Connections uses."""
 
     def __init__(self, address):
         self.client = address, 5000

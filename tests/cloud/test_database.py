@@ -34,7 +34,7 @@ def site(request, make_site, tmp_path):
 
 
 class Gate:
-    """A write that blocks the writer until open(): the writes requested meanwhile share one transaction."""
+    """A write that blocks the writer until open(); the writes requested meanwhile share one transaction."""
 
     def __init__(self, site):
         self.opened, self.entered = threading.Event(), threading.Event()
@@ -109,7 +109,7 @@ def test_write_transactions_never_overlap(site):
 
 
 def test_functions_of_one_transaction_have_their_own_savepoints(together):
-    """They see each other's changes; if one raises, only its own changes are rolled back."""
+    """The functions see each other's changes; if one raises an exception, only its own changes are rolled back."""
     seen = []
 
     def write(number):
@@ -119,7 +119,7 @@ def test_functions_of_one_transaction_have_their_own_savepoints(together):
             if number % 3 == 0:
                 raise CloudError("%d" % number)
             if number % 3 == 1:
-                add(conn, "%d" % number)  # a second time: refused by the database
+                add(conn, "%d" % number)  # added twice: the database refuses this
             return number
 
         return function
@@ -222,7 +222,7 @@ def test_the_memory_of_deferred_rows_is_limited(monkeypatch):
     monkeypatch.setattr(deferred_writes, "CHARACTERS", 100)
     waiting = deferred_writes.DeferredWrites()
     waiting.add(rename, 1, {"name": "x" * 60})
-    waiting.add(rename, 1, {"name": "y" * 90})  # replaces the other
+    waiting.add(rename, 1, {"name": "y" * 90})  # replaces the previous row
     with pytest.raises(Unavailable, match="90 characters"):
         waiting.add(rename, 2, {"name": "z" * 11})
     waiting.add(rename, 2, {"name": "z" * 10})

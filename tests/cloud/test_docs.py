@@ -1,4 +1,4 @@
-"""docs/cloud.md runs as it stands, and both pages name every command, option, field, state and limit there is."""
+"""The commands in docs/cloud.md run as printed; two pages name every command, option, field, state and limit."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def examples():
 
 
 def same(printed, wanted):
-    """Do the lines agree, spaces aside, where `...` stands for anything?"""
+    """Do the lines agree apart from spaces, if `...` stands for any text?"""
     pattern = r"\s*\n\s*".join(
         r"\s+".join(re.escape(word).replace(r"\.\.\.", ".*") for word in line.split()) for line in wanted
     )
@@ -43,7 +43,7 @@ def same(printed, wanted):
 
 @pytest.fixture
 def shell(tmp_path):
-    """A shell with `ioto` on its path that keeps its variables from one command to the next."""
+    """A shell that has `ioto` on its path, and keeps its variables from one command to the next."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "ioto"
     program.write_text("#!/bin/sh\nexec '%s' -c '%s' \"$@\"\n" % (COMMAND[0], COMMAND[2]))

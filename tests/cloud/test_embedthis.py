@@ -1,4 +1,4 @@
-"""The stand-in for EmbedThis' cloud serves other clients, and objects to what the protocol does not promise."""
+"""The stand-in for EmbedThis' cloud serves other clients, and refuses everything that the protocol does not promise."""
 
 import json
 

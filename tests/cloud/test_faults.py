@@ -1,4 +1,4 @@
-"""Each 5xx response has one log line, with its cause and the id that the client receives; where uploads are stored."""
+"""One log line for each 5xx response, with its cause and the id sent to the client; uploads; SQLite's log."""
 
 import http.client
 import json
@@ -32,7 +32,7 @@ def test_lost_or_truncated_image_is_logged(cloud, caplog):
     cloud.kind.spoil(cloud.site, release["checksum"], None)
     line = cause(caplog, call(cloud.app, "GET", path))
     assert "GET /image/" + release["id"] in line and "images" in line
-    assert "signature" not in line  # the link is still valid
+    assert "signature" not in line  # the link itself is still valid
 
 
 def test_unavailable_database_is_logged_without_secrets(cloud, caplog):
@@ -48,7 +48,7 @@ def test_unavailable_database_is_logged_without_secrets(cloud, caplog):
 def test_unexpected_error_is_logged(cloud, caplog, monkeypatch):
     token = cloud.device()
     monkeypatch.setattr(cloud.app.state.memory, "refresh", None)
-    with pytest.raises(TypeError):  # Starlette raises it again: the server logs the traceback
+    with pytest.raises(TypeError):  # Starlette raises it again, so that the server logs the traceback
         cloud.check_in("D1", token, "1.0.0")
     assert "request" in caplog.text and "TypeError" in caplog.text
 
@@ -78,7 +78,7 @@ def test_access_log_has_each_response_and_no_secret(serve, tmp_path, capfd):
 
 
 def test_log_as_json_lines(serve, tmp_path, capfd):
-    """Every line is an object, also those of uvicorn and tracebacks."""
+    """Every line is a JSON object, including tracebacks and the lines of uvicorn."""
     _, address = serve("--data", str(tmp_path / "site"), "--access-log", "--log-format", "json")
     (tmp_path / "site" / "cloud.db").rename(tmp_path / "away.db")
     (tmp_path / "site" / "cloud.db").mkdir()
@@ -131,7 +131,7 @@ class Browser:
 
 
 def upload_folders(process):
-    """The folders of the server's open files that are deleted or incoming."""
+    """The folders of those open files of the server that are deleted or still incoming."""
     found = set()
     for handle in set(os.listdir("/proc/%d/fd" % process.pid)) - {"0", "1", "2"}:
         try:
@@ -155,7 +155,7 @@ def until(condition):
 
 @pytest.mark.sweep
 def test_uploads_are_stored_on_the_disk_of_the_images(serve, ioto, tmp_path):
-    """By the API and by the page, half of an image is stored beside the images, not in a small temporary folder."""
+    """Half of an image, sent by API or page, is stored beside the images, not in a small temporary folder."""
     image = esp_image(b"u", 3 << 20)
     ioto("product", "new", "thermo", "--data", "site")
     token = json.loads(ioto("token", "new", "jo", "--scope", "admin", "--data", "site", "--json").stdout)["token"]
@@ -204,7 +204,7 @@ def test_log_is_truncated_after_a_long_read(tmp_path):
     log = tmp_path / "site" / "cloud.db-wal"
     grown = log.stat().st_size
     assert grown > 1 << 20
-    site.database.run_maintenance()  # it does not wait, and truncates nothing that is read
+    site.database.run_maintenance()  # neither waits for the reader nor truncates the log that it reads
     assert log.stat().st_size == grown
     reader.close()
     site.database.run_maintenance()

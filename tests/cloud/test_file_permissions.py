@@ -1,4 +1,4 @@
-"""What scope `read` does not show: product ids and webhook addresses. Access rights of a site's files."""
+"""Scope `read` does not show product ids and webhook addresses; access rights of a site's files."""
 
 import json
 import os
@@ -14,7 +14,7 @@ HOOK = "https://hooks.test/services/T0123456"
 
 
 def filled(cloud):
-    """Store the product's id and a webhook's address wherever they can be stored; (webhook, update's id)."""
+    """Store the product's id and a webhook's address wherever they can be stored; return (webhook, update's id)."""
     hook = webhooks.new(cloud.site, HOOK)
     webhooks.remove(cloud.site, webhooks.new(cloud.site, HOOK)["id"])
     cloud.check_in("D1", cloud.device("D1"), "1.0.0")
@@ -39,7 +39,7 @@ def test_the_api_hides_secrets_from_scope_read(cloud):
     assert seen["/products"][0]["id"] == "thermo" and seen["/devices/{device}"]["properties"]["product"] == "thermo"
     found = call(cloud.app, "GET", "/api/v1/products", {"Authorization": "Bearer " + admin})
     assert found.json()[0]["id"] == PRODUCT
-    for word in (PRODUCT, "thermo"):  # the name is accepted instead of the id
+    for word in (PRODUCT, "thermo"):  # the name can be used instead of the id
         reply = call(cloud.app, "GET", "/api/v1/releases?product=" + word, {"Authorization": "Bearer " + token})
         assert [each["update"] for each in reply.json()] == [release]
 
@@ -59,7 +59,7 @@ def test_the_page_hides_secrets_from_scope_read(cloud):
         body = reader.get(page).body
         assert PRODUCT.encode() not in body and b"hooks.test" not in body, page
     policy = "devices?policy=device.product+%3D%3D+'{}'"
-    assert b"device?id=D1" not in reader.get(policy.format(PRODUCT)).body  # nor can it be found out by guessing
+    assert b"device?id=D1" not in reader.get(policy.format(PRODUCT)).body  # a policy cannot be used to guess the id
     assert b"device?id=D1" in reader.get(policy.format("thermo")).body
     assert PRODUCT.encode() in Session(cloud, "boss", "admin").get("product?id=thermo").body
 

@@ -14,7 +14,7 @@ from ioto_tools.image import esp
 
 
 def forecast_counts(cloud, version, image=None, **said):
-    """{why: count} of a dry run."""
+    """{reason: number of devices} from a dry run."""
     path = cloud.folder / "image.bin"
     path.write_bytes(esp_image(version.encode()) if image is None else image)
     found = dry_run(
@@ -74,7 +74,7 @@ def test_chip_and_slot_size_are_judged_as_in_a_check_in(cloud):
     )
     other = esp_image(b"s3", 1024)
     other = other[:12] + b"\x09\x00" + other[14:]
-    with pytest.raises(CloudError):  # its own SHA-256 does not match
+    with pytest.raises(CloudError):  # the image's own SHA-256 does not match
         forecast_counts(cloud, "3.0.0", other)
 
 
@@ -98,7 +98,7 @@ def test_unclaimed_and_removed_devices_are_offered_nothing(cloud):
 
 @pytest.mark.parametrize("seed", [0, 1, *(pytest.param(n, marks=pytest.mark.sweep) for n in range(2, 20))])
 def test_random_rollouts_happen_as_forecast(cloud, seed, monkeypatch):
-    """The forecast is made in pages and slices; then all devices check in, by id."""
+    """The forecast is made in pages and slices; then all devices check in, in the order of their ids."""
     draw = random.Random(seed)
     monkeypatch.setattr(overview, "PAGE", 7)
     runs = ("1.0.0", "1.1.0", "1.5.0", "2.0.0", "nonsense")

@@ -1,4 +1,4 @@
-"""A full disk under a running server: answered requests are stored, others get 503, no file is partial."""
+"""A full disk under a running server: answered requests are stored, others get 503, and no file is incomplete."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ from ioto_tools.cloud.site.site import Site
 from processes import until
 
 FORGET = (b"Authentication failed", b"Cannot find device")
-ENOUGH = 5  # refusals in a row: the free space in existing files is used up
+ENOUGH = 5  # after so many refusals in a row, the free space inside existing files is used up too
 
 
 class Mounted:
@@ -45,7 +45,7 @@ class Mounted:
 
 
 class Limited:
-    """The server can't write to any file: EFBIG instead of ENOSPC. This works on every system."""
+    """The server cannot write to any file: it gets EFBIG instead of ENOSPC, which can be tested on every system."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -128,10 +128,10 @@ def test_a_full_disk(disk, ioto, serve, tmp_path):
     registered = until_full(lambda n: cloud.register("R%d" % n))
     assert cloud.check_in("NEW", tokens["NEW"]) is None
     reported = [state for state in states if cloud.report("OFFERED", tokens["OFFERED"], update, state) is not None]
-    assert cloud.check_in("QUIET", tokens["QUIET"], "9.0.1") == {}  # from memory; it is written when there is space
+    assert cloud.check_in("QUIET", tokens["QUIET"], "9.0.1") == {}  # from memory; written when there is space
     published = cloud.post("/api/v1/products/thermo/releases?version=3.0.0", operator, esp_image(b"b", 200_000))
     assert reported == [] and published is None
-    if isinstance(disk, Mounted):  # full for the command line too
+    if isinstance(disk, Mounted):  # the disk is full for the command line too
         done = ioto(
             "publish", tmp_path / "b.bin", "--product", "thermo", "--version", "3.0.0", "--data", folder, ok=False
         )

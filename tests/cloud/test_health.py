@@ -1,4 +1,4 @@
-"""`GET /health`: ready while devices can be served, with a reason otherwise; alive in any case."""
+"""`GET /health`: the server is ready while it can serve devices, else it gives a reason; it is alive in any case."""
 
 import json
 import logging

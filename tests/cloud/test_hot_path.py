@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 
 class ThreadedCloud(Cloud):
-    """A cloud as under a server: an event loop, threads, group commits. `accesses` counts the database accesses."""
+    """A cloud with event loop, threads and group commits, as in a server; `accesses` counts the database accesses."""
 
     def __init__(self, folder, kind):
         super().__init__(folder, kind, threads=True)
@@ -54,7 +54,7 @@ class ThreadedCloud(Cloud):
         return Answer(sent)
 
     def ask(self, id, version="1.0.0", **properties):
-        """(version offered or None, number of database accesses)."""
+        """Check in a device; return (version offered or None, number of database accesses)."""
         if id not in self.tokens:
             self.tokens[id] = self.device(id)
         before = self.accesses
@@ -79,7 +79,7 @@ def served(tmp_path, kind):
 
 
 def test_a_check_in_without_news_is_answered_from_memory(served):
-    """With releases that are for others, full, not started or ended; with properties that change each time."""
+    """The releases are for other devices, full, not started, or ended; some properties change at each check-in."""
     for number, said in enumerate(
         (
             {"policy": "region == 'moon'"},
@@ -92,12 +92,12 @@ def test_a_check_in_without_news_is_answered_from_memory(served):
         served.publish("2.%d.0" % number, **said)
     served.now_s += 1
     served.publish("1.0.0")
-    assert served.ask("FIRST") == ("2.1.0", 5)  # catalogue, token, its first use, grant, link
+    assert served.ask("FIRST") == ("2.1.0", 5)  # catalogue, token, the token's first use, grant, link
     assert served.ask("D1")[1] > 1
-    assert served.ask("D1")[1] == 1  # the device again: only now its token is cacheable
+    assert served.ask("D1")[1] == 1  # reads the device again: only now its token is cacheable
     for n in range(50):
         assert served.ask("D1", uptime=n, rssi=-n, extra=[n]) == (None, 0), n
-    # A second later, one refresh, which contains the token's first use too; afterwards, only the refreshes.
+    # A second later there is one refresh, which also contains the token's first use; later, there are only refreshes.
     served.moment += REFRESH_S
     assert [served.ask("D1")[1] for _ in range(5)] == [2, 0, 0, 0, 0]
     served.moment += REFRESH_S
@@ -109,7 +109,7 @@ def test_deferred_writes_of_a_check_in_are_written_at_close(served):
     served.now_s += 60
     for n in range(5):
         served.ask("D1", "1.%d.0" % n, room="kitchen %d" % n)
-    served.close()  # writes what was deferred
+    served.close()  # writes the deferred rows
     again = Site(served.site.data)
     found = overview.device(again, "D1")
     assert (found["version"], found["seen_s"], found["properties"]["room"]) == ("1.4.0", served.now_s, "kitchen 4")
@@ -142,16 +142,16 @@ def test_database_accesses_with_an_open_offer_and_after_success(served):
     served.publish("2.0.0")
     served.ask("D1")
     served.ask("D1")
-    assert served.ask("D1") == ("2.0.0", 2)  # is the offer still valid? And the link
+    assert served.ask("D1") == ("2.0.0", 2)  # one to check the offer, one for the link
     assert served.ask("D1", "2.0.0") == (None, 1)  # `confirmed` is stored
     assert [served.ask("D1", "2.0.0") for _ in range(3)] == [(None, 0)] * 3
-    assert served.ask("D1") == (None, 0) and served.ask("D1") == (None, 1)  # at the second time, `reverted` is stored,
-    assert served.ask("D1") == (None, 0)  # and the next attempt is not due yet
+    assert served.ask("D1") == (None, 0) and served.ask("D1") == (None, 1)  # the second check-in stores `reverted`;
+    assert served.ask("D1") == (None, 0)  # then the next attempt is not due yet
     assert overview.device(served.site, "D1")["update"]["state"] == "reverted"
 
 
 def test_a_slot_counts_from_its_grant_not_from_the_request(served):
-    """A grant may wait for the writer: counted from the request, a period would admit more than its rate."""
+    """A grant may wait for the writer; if the time of the request counted, a period would admit more than its rate."""
     served.publish("2.0.0", rate=1, period="60 secs")
     for _ in range(2):
         served.ask("D1", "9.0.0")
@@ -195,7 +195,7 @@ def test_a_cache_that_is_too_old_is_read_anew(served):
     for _ in range(3):
         served.ask("D1")
     served.moment += 3600
-    assert served.ask("D1") == (None, 2) and served.ask("D1") == (None, 0)  # the whole catalogue, and the device
+    assert served.ask("D1") == (None, 2) and served.ask("D1") == (None, 0)  # reads the whole catalogue and the device
 
 
 def test_an_unavailable_database_is_noticed_at_the_next_refresh(served):
@@ -206,7 +206,7 @@ def test_an_unavailable_database_is_noticed_at_the_next_refresh(served):
         assert served.ask("D1") == (None, 0)
         stranger = served.check_in("D2", "token", "1.0.0")
         served.moment += REFRESH_S
-        if served.kind.__class__.__name__ == "OnServers":  # with SQLite, reading waits for no writer
+        if served.kind.__class__.__name__ == "OnServers":  # with SQLite, a read waits for no writer
             assert served.check_in("D1", served.tokens["D1"], "1.0.0").status == stranger.status == 503
     assert served.ask("D1")[0] is None
 
@@ -222,7 +222,7 @@ def test_a_release_that_was_full_before_its_change_is_not_marked_full():
 
 @pytest.mark.parametrize("error", [Unavailable("away"), OSError("refused")])
 def test_requests_that_wait_for_a_failing_refresh_do_not_repeat_it(error):
-    """Otherwise they would all wait for an unreachable database, one after the other."""
+    """If they did, all of them would wait for an unreachable database, one after the other."""
     refreshes = []
 
     async def read(function, seq):

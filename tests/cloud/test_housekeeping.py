@@ -12,7 +12,7 @@ DAY = 86400
 
 
 def run_housekeeping(cloud):
-    """Run it until there is no more to delete; return the number of transactions."""
+    """Run housekeeping until nothing is left to delete; return the number of transactions."""
     n = 0
     while cloud.site.database.write(housekeeping.delete_old_data, cloud.now_s):
         n += 1
@@ -82,7 +82,7 @@ def test_a_worker_runs_it_and_continues_after_a_database_outage(cloud, monkeypat
 
 
 def test_the_data_of_a_removed_device_is_deleted(cloud):
-    """Its properties and reports at once; later the whole device, unless releases count it."""
+    """Properties and reports are deleted at once; the whole device is deleted later, unless releases count it."""
     update = cloud.publish("2.0.0")["id"]
     token = cloud.device("OFFERED", filler="x" * 8000)
     cloud.check_in("OFFERED", token, "1.0.0")

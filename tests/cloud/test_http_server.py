@@ -1,4 +1,4 @@
-"""Limits on every wait for a client, and on no other wait."""
+"""Every wait for a client has a limit; no other wait has one."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ def test_lifespan_has_no_limit(monkeypatch):
 
 
 def test_accepted_sockets_have_tcp_nodelay():
-    """Otherwise the kernel delays the body of a response until the client has acknowledged the head."""
+    """Without TCP_NODELAY, the kernel delays the body of a response until the client has acknowledged the head."""
     with server._listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname(), 5):
         with listening.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -1,4 +1,4 @@
-"""Signed links: every change is refused; lifetimes to the second; several workers; new keys."""
+"""Signed image links: every change is refused; lifetimes are exact to the second; several workers; new keys."""
 
 import re
 
@@ -29,7 +29,7 @@ def test_every_changed_character_is_refused(cloud):
             tampered = path[:at] + character + path[at + 1 :]
             assert tampered == path or path[at] == "?" or status(cloud, tampered) == 403, tampered
         for tampered in (path[:at], path[:at] + path[at + 1 :], path[:at] + path[at] + path[at:]):
-            assert path[at] == "&" or status(cloud, tampered) in (403, 404), tampered  # two & are the same as one
+            assert path[at] == "&" or status(cloud, tampered) in (403, 404), tampered  # a doubled & makes no difference
     assert status(cloud, path.replace(one, other)) == 403
     for query in (
         "",
@@ -94,7 +94,7 @@ def test_new_key_keeps_old_links_valid_and_reaches_every_worker(cloud):
     query = dict(pair.split("=") for pair in new.partition("?")[2].split("&"))
     worker.verify(
         update, query["expires"], query["signature"]
-    )  # signed by the other worker, with a key that this one has not read
+    )  # signed by the other worker, with a key that this worker has not read yet
     assert worker.path(update) == new and status(cloud, old) == 200
     for _ in range(4):
         cloud.now_s += 6 * HOUR - 1

@@ -23,7 +23,7 @@ def database(request):
 
 
 class Killer:
-    """Kills one worker at each call, all of them at every tenth."""
+    """Kills one worker at each call, and all of them at every tenth call."""
 
     def __init__(self, process, seed=0):
         self.process, self.draw = process, random.Random(seed)

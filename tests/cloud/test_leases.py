@@ -1,4 +1,4 @@
-"""Rollout slots on both databases: never more than allowed, in any order of events, and in the end all."""
+"""Rollout slots on both databases: never more than allowed, in any order of events; in the end, all are granted."""
 
 import random
 from collections import Counter
@@ -34,7 +34,7 @@ class RolloutUnderTest:
         self.got = []  # times of the offers
 
     def ask(self, worker, device=None):
-        """Let `device`, or a new one, ask the worker: was it offered the release?"""
+        """Let `device`, or a new device, ask the worker; return whether it was offered the release."""
         if device is None:
             self.count += 1
             device = "D%d" % self.count
@@ -57,7 +57,7 @@ class RolloutUnderTest:
         return self.site.database.read(lambda conn: conn.execute(sa.select(column).select_from(table)).scalars().all())
 
     def check(self, limit=None, rate=None, period_s=1):
-        """The database agrees with the offers, and no quota is exceeded."""
+        """Check that the database agrees with the offers, and that no quota is exceeded."""
         [taken], slots = self.rows(release_rows, release_rows.c.taken), self.rows(lease_rows, lease_rows.c.places)
         granted = self.rows(grant_rows, grant_rows.c.granted_s)
         assert all(n >= 0 for n in slots) and taken - sum(slots) == len(granted) == len(self.got)
@@ -102,7 +102,7 @@ def test_limits_hold_while_workers_die_and_operators_change_the_release(make_rol
                 control.set_terms(rollout.site, rollout.update, {action: str(draw.choice((20, 40)))})
                 control.set_terms(rollout.site, rollout.update, {"limit": "40"})
         rollout.check(limit, rate, period_s)
-    while len(rollout.got) < limit:  # the workers die: their unspent slots are returned
+    while len(rollout.got) < limit:  # as if the workers had been killed: their unused slots are returned
         rollout.now_s += leases.LEASE_S + 1
         before = len(rollout.got)
         for _ in range(rate + 1):
@@ -122,7 +122,7 @@ def test_a_block_is_leased_once_and_spent_slot_by_slot(make_rollout):
 
 
 def test_few_slots_are_shared_by_all_workers(make_rollout):
-    """With a small limit, no worker leases so many that the others get none."""
+    """With a small limit, no worker leases so many slots that other workers get none."""
     rollout = make_rollout(limit=16)
     got = Counter(worker for _ in range(3) for worker in WORKERS if rollout.ask(worker))
     assert got == dict.fromkeys(WORKERS, 3)
@@ -131,7 +131,7 @@ def test_few_slots_are_shared_by_all_workers(make_rollout):
 
 def test_the_slots_of_an_idle_worker_are_returned_after_the_lease_time(make_rollout):
     rollout = make_rollout(limit=leases.PART * 4)
-    assert rollout.ask("A")  # its worker has leased three more
+    assert rollout.ask("A")  # worker A has leased three more slots
     while rollout.ask("B"):
         pass
     assert rollout.full.why == "limit" and rollout.full.until_s == START + 1 and len(rollout.got) < leases.PART * 4
@@ -147,7 +147,7 @@ def test_the_slots_of_an_idle_worker_are_returned_after_the_lease_time(make_roll
 def test_slots_leased_with_a_wrong_clock_are_returned(make_rollout):
     rollout = make_rollout(limit=leases.PART * 4)
     rollout.now_s += 400 * 86400
-    assert rollout.ask("A")  # its worker has leased three more
+    assert rollout.ask("A")  # worker A has leased three more slots
     rollout.now_s -= 400 * 86400
     while rollout.ask("B"):
         pass
@@ -156,7 +156,7 @@ def test_slots_leased_with_a_wrong_clock_are_returned(make_rollout):
 
 
 def test_a_rate_continues_after_the_clock_was_ahead(make_rollout):
-    """Two days ahead and back: slots granted then count as granted now, so the next follow a period later."""
+    """The clock was two days ahead: slots granted then count as granted now, so the next ones follow a period later."""
     rollout = make_rollout(rate=2, period="1 hour")
     rollout.now_s += 48 * 3600
     assert rollout.ask("A") and rollout.ask("A") and not rollout.ask("A")
@@ -172,7 +172,7 @@ def test_a_rate_continues_after_the_clock_was_ahead(make_rollout):
 
 @pytest.mark.sweep
 def test_rates_are_kept_and_used_up_at_any_moment(make_rollout):
-    """Requests at fractions of a second: never more than `rate` in any period, and not much less."""
+    """Requests arrive at fractions of a second; each period has at most `rate` grants, and not many fewer."""
     for number, (rate, period_s) in enumerate(((1, 1), (1, 5), (3, 2), (10, 7))):
         if not number:
             rollout = make_rollout(rate=rate, period="%d secs" % period_s)

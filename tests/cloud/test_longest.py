@@ -23,7 +23,7 @@ def test_the_longest_operator_name_fits_into_the_audit_log(cloud):
     )
     [row] = cloud.site.database.read(audit.newest, 1)
     assert (row["action"], row["who"]) == ("product.new", "operator " + NAME)
-    cloud.site.database.write(migrate.to, "0006")  # its column is too short
+    cloud.site.database.write(migrate.to, "0006")  # in this revision, the column is too short for the name
     cloud.site.database.write(migrate.up)
     [row] = cloud.site.database.read(audit.newest, 1)
     assert row["who"].startswith(("operator " + NAME)[:64])

@@ -1,4 +1,4 @@
-"""Lost devices: silent for too long, not counting the time in which no server was running."""
+"""A device is lost if it is silent for too long; time in which no server was running does not count."""
 
 import random
 
@@ -42,7 +42,7 @@ def test_silent_devices_are_marked_in_the_end_but_never_too_early(cloud, seed):
     cloud.publish("2.0.0")
     lost_devices.mark_silent(cloud.site)
     grace = {"D%d" % n: draw.choice((DAY, 2 * DAY, 9 * DAY)) for n in range(4)}
-    served = {}  # device -> seconds since its last check-in, without those in which no server was running
+    served = {}  # device -> seconds with a running server since its last check-in
     for n in range(4):
         ask(cloud, "D%d" % n, next=grace["D%d" % n] // 2)
         served["D%d" % n] = 0
@@ -76,7 +76,7 @@ def test_a_device_may_miss_one_check_in_of_the_interval_that_it_sent(cloud, next
     ((HOUR,) * 9, DAY), ((7 * DAY,), 14 * DAY),
     ((7 * DAY, 60, 60), 2 * 7 * DAY * 31 * 31 // 32 // 32),  # two restarts after a week
     ((30 * DAY, *(DAY,) * 12), 2 * DAY),  # a month without power no longer matters
-    ((7 * DAY, *(60,) * 90), DAY),  # nor does a week
+    ((7 * DAY, *(60,) * 90), DAY),  # a week without power no longer matters either
 ])  # fmt: skip
 def test_the_interval_of_other_clients_is_estimated_from_their_check_ins(cloud, intervals, allowed):
     ask(cloud, "D1")
@@ -85,14 +85,14 @@ def test_the_interval_of_other_clients_is_estimated_from_their_check_ins(cloud, 
         ask(cloud, "D1")
     cloud.publish("2.0.0")
     ask(cloud, "D1")
-    allowed = max(DAY, allowed * 31 // 32)  # one more restart
+    allowed = max(DAY, allowed * 31 // 32)  # the last check-in counts as one more restart
     lost_devices.mark_silent(cloud.site)
     assert serve(cloud, allowed // lost_devices.EVERY_S * lost_devices.EVERY_S - lost_devices.EVERY_S) == 0
     assert serve(cloud, 2 * lost_devices.EVERY_S) == 1
 
 
 def test_a_clock_that_was_ahead_does_not_delay_the_marking(cloud):
-    """Two days ahead and back: neither the gap nor the time of the last look counts afterwards."""
+    """The clock was two days ahead: neither the gap nor the time of the last run counts afterwards."""
     cloud.publish("2.0.0")
     lost_devices.mark_silent(cloud.site)
     ask(cloud, "D1", next=HOUR)
@@ -104,7 +104,7 @@ def test_a_clock_that_was_ahead_does_not_delay_the_marking(cloud):
 
 @pytest.mark.sweep
 def test_many_outages(cloud):
-    """An hour's outage every night for a quarter of a year: a device with a weekly interval is not lost."""
+    """After an hour's outage every night for three months, a device with a weekly interval is not lost."""
     cloud.publish("2.0.0")
     for n in range(90):
         lost_devices.mark_silent(cloud.site)

@@ -1,6 +1,6 @@
 """Invalid input of every kind is refused with an error that names the field.
 
-Never with status 500, and never with one of the two special texts.
+The status is never 500, and the error is never one of the two special texts.
 """
 
 import itertools
@@ -68,7 +68,7 @@ def test_every_field_with_every_wrong_value(cloud):
             if name == "success" and isinstance(value, bool) or name == "attempt" and value == 1 and value is not True:
                 continue
             if name in optional and value in (None, "") and (name, path) != ("version", PATHS[1]) and name != "attempt":
-                continue  # counts as missing
+                continue  # counts as a missing field
             reply = cloud.post(path, {**fields, name: value}, bearer)
             assert reply.status == 400 and reply.json()["error"].startswith(name + ": "), (
                 path,
@@ -196,7 +196,7 @@ def test_authorization_headers():
 
 
 def test_no_other_refusal_contains_the_special_texts(cloud):
-    """Missing header, unknown paths, other methods, wrong products: no device may delete its token because of them."""
+    """Errors in headers, paths, methods and products must not make a device delete its token."""
     token = cloud.device()
     cloud.publish("1.0.0")
     fields = {"id": "D1", "version": "1.0.0", "update": "U", "success": True}

@@ -44,7 +44,7 @@ def release(found, update):
 def test_metrics_of_a_known_fleet(cloud):
     token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     update = cloud.publish("2.0.0")["id"]
-    silent = cloud.publish("1.0.0-rc.1")["id"]  # all devices run a higher version
+    silent = cloud.publish("1.0.0-rc.1")["id"]  # offered to no device: all run a higher version
     wanted = {
         "requests_total": 0,
         "offered": 0,

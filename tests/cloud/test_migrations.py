@@ -1,4 +1,4 @@
-"""Migrations create exactly tables.py, keep data up and down, and run once if several processes start."""
+"""Migrations create exactly tables.py, keep data in both directions, and run once if several processes start."""
 
 import multiprocessing
 from pathlib import Path
@@ -30,7 +30,7 @@ def differences(conn):
 
 
 def again(ask, function):
-    """ask(function), which may be Unavailable once: on a connection from before the tables were changed."""
+    """Call ask(function), again if its connection, made before the tables were changed, is Unavailable."""
     try:
         return ask(function)
     except Unavailable as e:

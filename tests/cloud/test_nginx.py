@@ -62,7 +62,7 @@ def lines(headers):
 @pytest.mark.sweep
 @needed
 def test_images_and_limits(behind, site, tmp_path):
-    """All checks use one server: starting it takes longer than the checks."""
+    """All checks share one server, because starting it takes longer than the checks."""
     nginx, process = behind
     url = offer(nginx)["url"]
     check_images_match_those_of_the_cloud(nginx, url)

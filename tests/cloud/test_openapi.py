@@ -36,7 +36,7 @@ def cloud_with_device(tmp_path, kind):
 
 
 def fuzz(cloud, token, examples):
-    """Send `examples` valid and as many invalid requests to each operation: [(operation, status)]."""
+    """Send `examples` valid and as many invalid requests to each operation; return [(operation, status)]."""
     schema = schemathesis.openapi.from_asgi(openapi.PREFIX + "/openapi.json", cloud.app)
     seen = []
     for found in schema.get_all_operations():
@@ -73,7 +73,7 @@ def test_a_few_requests_to_every_operation(cloud_with_device):
 def test_many_requests_to_every_operation(cloud_with_device, kind):
     fuzz(
         *cloud_with_device, examples=120 if isinstance(kind, InFolder) else 50
-    )  # the databases differ less than the requests
+    )  # fewer on servers: the databases differ less than the requests
 
 
 def test_document_matches_the_table():

@@ -1,6 +1,6 @@
 """EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` over TLS.
 
-Behind the real nginx and without it.
+The tests run behind the real nginx and without it.
 """
 
 import re
@@ -50,7 +50,7 @@ def test_other_clients_behind_nginx(serve, site, tmp_path):
 
 @pytest.mark.own_links
 def test_other_clients_without_nginx(serve, site, tmp_path):
-    """The same clients directly at `ioto cloud serve`, with raw sockets over TLS."""
+    """The same clients connect directly to `ioto cloud serve`, with raw sockets over TLS."""
     certificates.make(tmp_path / "tls", ["127.0.0.1"])
     tls = tmp_path / "tls"
     _, address = serve(
@@ -98,7 +98,7 @@ class RawClient:
 
 
 def check_ioto_agent_with_mqtt(cloud, image):
-    """It requests a certificate, and finds the Builder at Ioto's default path; an extra slash does no harm."""
+    """The agent requests a certificate, and finds the Builder at Ioto's default path; an extra slash does no harm."""
     for number, builder in enumerate((PUBLIC + "/api", PUBLIC + "/api/", PUBLIC + "/", PUBLIC)):
         agent = IotoAgent(cloud, builder, "P7", {"id": "MQTT%d" % number, "product": "P7"}, mqtt=True)
         assert agent.update("1.0.0") == image, builder
@@ -137,13 +137,13 @@ def check_ioto_agent(cloud, site, image):
     control.remove(site, "IOTO1")
     assert eventually(
         lambda: agent.update("2.0.0") is None and agent.provision == {}
-    )  # refused: it has deleted its registration
+    )  # refused: the agent has deleted its registration
     assert agent.update("2.0.0") is None and agent.provision["token"]
     control.revoke(site, "IOTO1")
     control.claim(site, "IOTO1")
     assert eventually(lambda: agent.update("2.0.0") is None and agent.provision == {})
     assert agent.update("2.0.0") is None and agent.provision["token"]
-    assert overview.device(site, "IOTO1")["update"]["state"] == "confirmed"  # it never reported
+    assert overview.device(site, "IOTO1")["update"]["state"] == "confirmed"  # although the agent never sends reports
     with pytest.raises(Complaint, match="409|has a token"):  # an attacker who has read the product id from a board
         IotoAgent(cloud, PUBLIC, "P7", {"id": "IOTO1"}).update("1.0.0")
     assert agent.update("2.0.0") is None

@@ -57,7 +57,7 @@ def test_transactions_work_again_after_a_server_outage(opened, postgresql):
 def test_connections_from_before_a_server_restart_are_replaced_without_an_error(opened, postgresql):
     url = postgresql.database()
     database = opened(url)
-    with ThreadPoolExecutor(CONNECTIONS) as pool:  # all of them at once
+    with ThreadPoolExecutor(CONNECTIONS) as pool:  # uses all connections at once
         list(pool.map(database.read, [lambda conn: conn.exec_driver_sql("SELECT pg_sleep(0.3)")] * CONNECTIONS))
     postgresql.shut(url)
     postgresql.open(url)
@@ -65,7 +65,7 @@ def test_connections_from_before_a_server_restart_are_replaced_without_an_error(
 
 
 def test_a_lost_connection_is_unavailable_for_all_functions_of_the_transaction(opened, postgresql):
-    """For all of them, because a retry may succeed."""
+    """Each of the functions raises Unavailable, because a retry may succeed."""
     database = opened(postgresql.database())
 
     def cut(conn):
@@ -78,7 +78,7 @@ def test_a_lost_connection_is_unavailable_for_all_functions_of_the_transaction(o
 
 
 def test_waiting_for_a_frozen_server_is_limited(opened, postgresql, monkeypatch):
-    """Transactions that follow soon after a timeout fail at once, and succeed when the server runs again."""
+    """Transactions that start soon after a timeout fail at once; when the server runs again, they succeed."""
     from ioto_tools.cloud.storage import postgresql as module
 
     monkeypatch.setattr(module, "ANSWER_S", 0.5)
@@ -113,7 +113,7 @@ def test_more_transactions_than_connections_wait_for_their_turn(opened, postgres
 
 
 def test_a_writer_that_vanishes_does_not_block_the_others(opened, postgresql, monkeypatch):
-    """A host that loses power does not close its connection: the server ends its transaction."""
+    """A host that loses power does not close its connection, so the server ends the host's transaction."""
     from ioto_tools.cloud.storage import postgresql as module
 
     monkeypatch.setitem(module._SESSION, "idle_in_transaction_session_timeout", "500ms")

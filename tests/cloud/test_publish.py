@@ -1,4 +1,4 @@
-"""Publishing: what is refused leaves nothing behind, and kill -9 at any line leaves a whole site."""
+"""Publishing: a refused file leaves nothing behind, and after kill -9 at any line the site is intact."""
 
 import hashlib
 import itertools
@@ -20,7 +20,7 @@ from processes import in_child
 
 
 def corrupt_images():
-    """Corrupt images: (what, bytes, a word of the error)."""
+    """Yield corrupt images as (description, bytes, a word of the error)."""
     good = esp_image(b"good", 5000)
     yield "empty", b"", "empty"
     yield "text", b"print('hello')\n" * 100, "image_magic"
@@ -47,7 +47,7 @@ def test_corrupt_images_are_refused_and_leave_nothing(cloud, what, image, word):
 @pytest.mark.sweep
 @pytest.mark.parametrize("name", samples.SAMPLES)
 def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name):
-    """Real firmware files, by the function, the API and the command line, signed and unsigned."""
+    """Real firmware files are published by the function, the API and the command line, signed and unsigned."""
     whole, alone = samples.merged(name), samples.application(name)
     made = cloud.publish("1.0.0", whole)
     assert (made["size"], made["checksum"]) == (len(alone), hashlib.sha256(alone).hexdigest())
@@ -78,7 +78,7 @@ def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name
 
 @pytest.mark.sweep
 def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
-    """Not as an unknown kind of file: when it is published, signed or sent to the API."""
+    """The error does not call the file an unknown kind, whether the file is published, signed or sent to the API."""
     whole = samples.merged("generic")
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     ioto("keys", "new", "k.pem", "--no-passphrase")
@@ -105,7 +105,7 @@ def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
 
 
 def test_remedies_in_error_messages_work(cloud):
-    """Each remedy is applied as the message says, and then the file is accepted."""
+    """Each remedy is applied as the message says; then the file is accepted."""
     named = esp.make_image(2000, "x", version="2.5.0")
     with pytest.raises(CloudError, match="build it with this version, or publish it as the version that it contains"):
         cloud.publish("1.0.0", named)
@@ -184,17 +184,17 @@ def test_duplicate_and_invalid_products_are_refused(cloud):
 @pytest.mark.sweep
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.sweep)], ids=["every-fifth", "every"])
 def test_kill_at_every_line_of_a_publish(tmp_path, step):
-    """With any step, each of the last lines, after the commit, is tried."""
+    """The last lines, after the commit, are all tried, whatever the step."""
     cloud = Cloud(tmp_path)
     old = cloud.publish("1.0.0", esp_image(b"old"))
     site, folder, template = cloud.site, tmp_path / "site", tmp_path / "template"
-    site.close()  # closes its files; each run opens them again
+    site.close()  # closes the site's files; each run opens them again
     shutil.copytree(folder, template)
     image = tmp_path / "new.bin"
     image.write_bytes(esp_image(b"new", 3000))
 
     def killed(lines):
-        """None if it finished before; else whether the release is visible."""
+        """None if the publish finished before; otherwise whether the release is visible."""
         shutil.rmtree(folder)
         shutil.copytree(template, folder)
         if not in_child(lambda: publish(site, image, "thermo", "2.0.0"), lines):
@@ -284,7 +284,7 @@ def test_publishing_again_replaces_an_open_image_file(folder_cloud):
 
 
 def test_commits_are_flushed_to_the_disk(cloud):
-    """`synchronous` must be FULL (2): in WAL mode, only then each commit waits for the disk."""
+    """`synchronous` must be FULL (2): only then does each commit in WAL mode wait for the disk."""
 
     def said(conn):
         if conn.dialect.name == "postgresql":

@@ -1,4 +1,4 @@
-"""Every range of small files against brute force, and every chunk boundary through the application."""
+"""Every range of small files, compared with brute force, and every chunk boundary through the application."""
 
 import itertools
 
@@ -10,9 +10,9 @@ ETAG = '"abc"'
 
 
 def expected_positions(size, first, last):
-    """The positions that `bytes=first-last` selects in a file of `size` bytes, None if it is not a valid range.
+    """The positions that `bytes=first-last` selects in a file of `size` bytes; None if the range is invalid.
 
-    "": an open end.
+    "" stands for an open end.
     """
     if first == "" and last == "":
         return None

@@ -1,4 +1,4 @@
-"""Request rate limits: against a model, and a noisy device beside quiet ones, which all keep their tokens."""
+"""Request rate limits, compared with a model; a noisy device beside quiet ones is limited; all keep their tokens."""
 
 import pickle
 import random

@@ -1,4 +1,4 @@
-"""Reports in every order and repeated: only the set of reports counts, and the furthest one gives the state."""
+"""Reports in any order, also repeated: only the set of reports counts, and the furthest one gives the state."""
 
 import itertools
 
@@ -17,7 +17,7 @@ HISTORIES = (
 
 
 def offered(cloud, id="D1", running="1.0.0"):
-    """Offer the newest update to a new device: (token, update)."""
+    """Offer the newest update to a new device; return (token, update)."""
     token = cloud.device(id)
     return token, cloud.check_in(id, token, running).json()["update"]
 
@@ -106,7 +106,7 @@ def test_counts_of_a_fleet(cloud):
 
 
 def test_the_cloud_counts_attempts_of_clients_that_send_none(cloud):
-    """The same failure after each of three offers is three attempts; repeated at once, it is one."""
+    """The same failure after each of three offers counts as three attempts; repeated at once, it counts as one."""
     cloud.publish("2.0.0")
     token, update = offered(cloud)
     for tries, wait_s in ((1, 3600), (2, 86400), (3, 10**7)):

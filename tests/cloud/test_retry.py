@@ -36,7 +36,7 @@ def end(cloud, id, how):
 
 
 def offered(cloud, id):
-    """The whole offer."""
+    """Check in the device; return the whole offer."""
     return cloud.check_in(id, cloud.tokens[id], "1.0.0").json()
 
 
@@ -55,10 +55,10 @@ def test_an_operator_can_repeatedly_allow_new_attempts(cloud, how):
         assert control.retry(cloud.site, "thermo@2.0.0") == 1
         assert overview.update(cloud.site, "thermo@2.0.0")["ended"] == {}
         other.moments[0] += 1
-        assert ask(other, "D1") == "2.0.0"  # at once, by every worker
+        assert ask(other, "D1") == "2.0.0"  # at once, from every worker
         assert offered(cloud, "D1")["retry"] == times and overview.device(cloud.site, "D1")["update"]["tries"] == 1
         for n in range(3):
-            end(cloud, "D1", how)  # the same reports as before count again
+            end(cloud, "D1", how)  # the same reports as before are counted again
             cloud.now_s += 2 * DAY
         assert ask(cloud, "D1") is None and why(cloud, "D1") == {"2.0.0": "tried"}
     row = cloud.site.database.read(audit.newest)[0]

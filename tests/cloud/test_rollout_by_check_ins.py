@@ -135,7 +135,7 @@ def test_a_pinned_device_is_offered_only_that_version(cloud):
 
 
 def test_a_check_in_with_the_new_version_confirms_the_update(cloud):
-    """For a client that never sends reports."""
+    """The client never sends reports."""
     cloud.publish("2.0.0+b1")
     assert ask(cloud, "D1") == "2.0.0+b1" and state(cloud, "D1") == "offered"
     assert ask(cloud, "D1", "2.0.0+b2") is None and state(cloud, "D1") == "confirmed"
@@ -155,13 +155,13 @@ def test_a_reverted_update_is_offered_again_after_an_hour(cloud):
     cloud.now_s += HOUR
     assert ask(cloud, "D1") == "2.0.0" and overview.device(cloud.site, "D1")["update"]["tries"] == 2
     [update] = overview.updates(cloud.site)
-    assert update["states"] == {"offered": 1} and update["ended"] == {"reverted": 1}  # until the next outcome
+    assert update["states"] == {"offered": 1} and update["ended"] == {"reverted": 1}  # unchanged until the next outcome
     ask(cloud, "D1", "2.0.0")
     assert overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
 def test_a_board_that_checks_in_during_its_trial(cloud):
-    """Its check-in confirms the update, its report reverts that; its next attempt counts again."""
+    """The check-in confirms the update, the report reverts that, and the next attempt counts again."""
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     for report in ("downloading", "staged", "applied"):
@@ -170,7 +170,7 @@ def test_a_board_that_checks_in_during_its_trial(cloud):
         assert ask(cloud, "D1", "2.0.0") is None and state(cloud, "D1") == "confirmed"
         send_report(cloud, "D1", "rolled_back", attempt)
         assert state(cloud, "D1") == "rolled_back"
-        assert ask(cloud, "D1") is None  # it tries again by itself
+        assert ask(cloud, "D1") is None  # the board tries again by itself
         send_report(cloud, "D1", "applied", attempt + 1)
         assert state(cloud, "D1") == "applied"
     ask(cloud, "D1", "2.0.0")
@@ -187,7 +187,7 @@ def test_a_newer_offer_supersedes_only_an_open_one(cloud):
     assert ask(cloud, "D1") == ask(cloud, "D2") == "1.2.0"
     found = {each["version"]: each for each in overview.updates(cloud.site)}
     assert found["1.1.0"]["states"] == {"superseded": 1, "failed": 1} and found["1.1.0"]["ended"] == {"failed": 1}
-    # After a pause, the older one is offered again: to D1 at once, to D2, which failed, after an hour.
+    # After a pause, the older release is offered again: to D1 at once, to D2, where it failed, after an hour.
     control.change_state(cloud.site, "thermo@1.2.0", "paused")
     assert ask(cloud, "D1") == "1.1.0" and ask(cloud, "D2") is None
     cloud.now_s += HOUR
@@ -233,7 +233,7 @@ def test_more_lost_devices_than_fit_into_one_transaction(cloud, monkeypatch):
 
 
 def test_a_clock_that_was_ahead_delays_neither_a_rate_nor_the_next_try(cloud):
-    """48 hours ahead and back: the rate waits for one period, a device that failed meanwhile not at all."""
+    """The clock was 48 hours ahead: the rate waits for one period; a device that failed meanwhile does not wait."""
     cloud.publish("2.0.0", rate=2, period="1 hour")
     cloud.now_s += 48 * HOUR
     assert [ask(cloud, "D%d" % n) for n in range(3)] == ["2.0.0", "2.0.0", None]
@@ -255,7 +255,7 @@ def test_the_stop_rule_acts_with_the_first_report_that_fulfils_it(cloud, least, 
     """Every second device fails, in all possible ways; refusals due to the device do not count."""
     cloud.publish("2.0.0", stop="%d%% after %d" % (percent, least))
     other = second_worker(cloud)
-    assert ask(other, "FIRST") == "2.0.0"  # so it has leased slots for more
+    assert ask(other, "FIRST") == "2.0.0"  # the other worker has leased slots for more devices
     ended = []
     for n, bad in zip(range(24), itertools.cycle(sorted(update_states.FAILURES - {"lost"}))):
         id, end = "D%d" % n, bad if n % 2 else "confirmed"
@@ -278,7 +278,7 @@ def test_the_stop_rule_acts_with_the_first_report_that_fulfils_it(cloud, least, 
         update = overview.update(cloud.site, "thermo@2.0.0")
         assert (update["state"] == "paused") == holds == update["stops"], ended
         if holds:
-            # The other worker's cache is not refreshed yet and it had leased slots; no device gets one of them.
+            # The other worker's cache is not refreshed yet, and the worker has leased slots; still, no device gets one.
             assert ask(other, "LATE") is None and ask(cloud, "LATER") is None
             break
     else:
@@ -291,7 +291,7 @@ def test_the_stop_rule_acts_with_the_first_report_that_fulfils_it(cloud, least, 
     )
     granted = overview.update(cloud.site, "thermo@2.0.0")["granted"]
     assert granted == 2 * len(ended) + 1
-    # After it is resumed, the next outcome pauses it again, unless its rule is changed.
+    # After the release is resumed, the next outcome pauses it again, unless its stop rule is changed.
     control.change_state(cloud.site, "thermo@2.0.0", "resumed")
     send_report(cloud, "FIRST", "failed")
     assert overview.update(cloud.site, "thermo@2.0.0")["state"] == "paused"
@@ -309,7 +309,7 @@ def test_repeated_and_foreign_reports_never_stop_a_release(cloud):
     for _ in range(5):
         send_report(cloud, "D1", "failed")
     update = overview.device(cloud.site, "D1")["update"]["update"]
-    ask(cloud, "NEVER", "2.0.0")  # it was never offered the release
+    ask(cloud, "NEVER", "2.0.0")  # this device was never offered the release
     cloud.report("NEVER", cloud.tokens["NEVER"], update, False)
     assert cloud.report("D1", cloud.tokens["NEVER"], update, False).status == 401
     found = overview.update(cloud.site, update)
@@ -334,7 +334,7 @@ def test_claimed_and_released_devices(cloud):
     assert cloud.post("/tok/provision/update", {"id": "C1", "version": "1.0.0"}, token).body == b"Authentication failed"
     control.claim(cloud.site, "C1")
     assert "token" in cloud.register("C1", "HELD7").json()
-    # Of a product whose devices are claimed automatically: a released device is not claimed again.
+    # A released device is not claimed again, even if its product claims devices automatically.
     token = cloud.device("D1")
     control.unclaim(cloud.site, "D1")
     assert (

@@ -26,7 +26,7 @@ API = "/api/v1"
 
 @pytest.fixture
 def two(cloud):
-    """A cloud with two devices D1, each of another product and with a release that it is offered."""
+    """A cloud with two devices D1, each of its own product and with a release that it is offered."""
     new_product(cloud.site, "gate", OTHER)
     cloud.mine, cloud.theirs = cloud.device(), cloud.device(product=OTHER)
     cloud.publish("2.0.0")
@@ -143,7 +143,7 @@ def test_an_ambiguous_id_is_an_error_that_changes_nothing(two):
     with pytest.raises(Missing, match="product nothing"):
         control.remove(two.site, "D1", "nothing")
     control.remove(two.site, "D1", "gate")
-    assert overview.device(two.site, "D1")["product"] == "thermo"  # the one that is not removed
+    assert overview.device(two.site, "D1")["product"] == "thermo"  # the remaining one
     control.remove(two.site, "D1")
     with pytest.raises(overview.Ambiguous):
         overview.device(two.site, "D1")

@@ -1,4 +1,4 @@
-"""Which release is offered, and why the others are not: all combinations against brute force, with `semver`."""
+"""Which release is offered, and why the others are not: all combinations compared with brute force and `semver`."""
 
 import functools
 import itertools
@@ -48,7 +48,7 @@ def sorted_releases(releases):
 
 
 def test_every_set_of_enabled_and_disabled_releases():
-    """With the default policy, the newest of the enabled releases that are newer than the device's version."""
+    """With the default policy, the newest enabled release that is newer than the device's version is offered."""
     count = 0
     made = {(version, enabled): release(version, enabled) for version in VERSIONS for enabled in (False, True)}
     for switches in itertools.product((None, False, True), repeat=len(VERSIONS)):
@@ -71,7 +71,7 @@ def test_device_without_a_valid_version_is_offered_nothing():
             assert selection.explain(releases, asker(version), NOW, never_full) == [(releases[0], "version")]
 
 
-# Reasons not to offer a release: (key of WHY, what makes an acceptable release unacceptable).
+# (reason in REASONS_NOT_OFFERED, a change that makes an acceptable release unacceptable for this reason).
 SAME_REVISION, NEWER_REVISION = (
     esp.make_image(384, revisions=revisions)[:24] for revisions in ((101, 101), (102, 199))
 )
@@ -97,7 +97,7 @@ BOARD = {"chip": 0, "revision": 101, "slotSize": 1000}  # with these values, the
 
 
 def test_every_combination_of_reasons_against_a_release():
-    """Every set of reasons: the first one in the order of WHY is given, and the next release is offered instead."""
+    """For every set of reasons, the first in REASONS_NOT_OFFERED is given, and the next release is offered instead."""
     lower = release("1.5.0")
     order = list(selection.REASONS_NOT_OFFERED)
     for chosen in itertools.product((False, True), repeat=len(REASONS_AGAINST)):
@@ -119,7 +119,7 @@ def test_every_combination_of_reasons_against_a_release():
 
 
 def test_missing_properties_are_no_reason_against_a_release():
-    """Nor do values of other types: other clients may use these names. A pin does not override the hardware."""
+    """Other types are no reason either: other clients may use these names. A pin does not override the hardware."""
     board = release("2.0.0", chip=9, head=NEWER_REVISION, image_bytes=1000)
     for sent in (
         {},
@@ -186,16 +186,16 @@ def test_pin_replaces_policy_schedule_and_percentage():
 
 
 def test_device_with_a_slot_needs_no_new_one():
-    """For each state, number of tries and age of a grant: offered while it is open, or when the next try is due."""
+    """A release is offered while its grant is open or the next try is due, for each state, number of tries and age."""
     full = release("2.0.0", percentage=0)
     for state, tries, attempt, age in itertools.product(STATES, (1, 2, 3), (0, 1, 3), (0, 3599, 3600, 86400)):
         held = {full.id: Grant("2.0.0", "1.0.0", tries, attempt, state, None, NOW, NOW - age)}
         found = selection.reason_not_offered(full, asker("1.0.0", held), NOW, lambda each: "limit")
         due = next_try(state, tries, attempt, NOW - age)
         wanted = None if state in OPEN else "tried" if due is None else "waits" if due[1] > NOW else None
-        wanted = "percentage" if state == "withdrawn" else wanted  # it no longer has a slot
+        wanted = "percentage" if state == "withdrawn" else wanted  # a withdrawn grant has no slot
         assert found == wanted, (state, tries, attempt, age)
-        # The reasons that concern the release itself apply to such a device too.
+        # Reasons that concern the release itself apply to this device too.
         assert (
             selection.reason_not_offered(release("2.0.0", state="paused"), asker("1.0.0", held), NOW, never_full)
             == "paused"
@@ -209,7 +209,7 @@ def test_device_with_a_slot_needs_no_new_one():
 
 
 def expected_offer(releases, device, running, pin, now_s):
-    """The rule again, as simply as possible: the first acceptable release by descending version."""
+    """The rule, as simple as possible: the first acceptable release in descending order of versions."""
     for each in sorted_releases(releases):
         counts = each.enabled and each.state == "active" and (pin is None or compared(each.version, pin) == 0)
         if counts and compared(each.version, running) == 0:

@@ -1,4 +1,4 @@
-"""`ioto cloud serve` says at its start what it uses, where it listens, and what is unsafe about that."""
+"""At its start, `ioto cloud serve` prints its address, its database and images, and warnings about unsafe options."""
 
 import json
 import os
@@ -16,13 +16,13 @@ ROOT = ["running as root"] if os.geteuid() == 0 else []
 
 
 def start(folder, *options):
-    """(standard output, standard error) of a server that is stopped once it accepts connections."""
+    """Start a server, stop it once it accepts connections, and return (standard output, standard error)."""
     command = [*COMMAND, "cloud", "serve", "--data", str(folder), "--port", "0", *options]
     process = subprocess.Popen(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said = ""
     while line := process.stdout.readline():
         said += line
-        if line == "}\n" or "connections" in line:  # the last one
+        if line == "}\n" or "connections" in line:  # the last line
             break
     process.send_signal(signal.SIGINT)
     rest, warnings = process.communicate(timeout=30)

@@ -67,7 +67,7 @@ def test_after_revoke_no_client_gets_a_token_before_an_operator_claims_the_devic
     for address in (ELSEWHERE, "device.test"):
         assert cloud.register("D1", address=address).json() == {"registered": True, "id": "D1"}
     control.claim(cloud.site, "D1")
-    lost = cloud.device()  # the answer does not arrive
+    lost = cloud.device()  # its answer is lost
     owner = cloud.device()
     assert not is_accepted(cloud, lost) and is_accepted(cloud, owner)
     assert cloud.register("D1", address=ELSEWHERE).status == 409 and is_accepted(cloud, owner)
@@ -77,7 +77,7 @@ def test_the_use_of_a_rotated_token_by_two_clients_is_detected_and_shown(cloud):
     owner = cloud.device()
     is_accepted(cloud, owner)
     control.rotate(cloud.site, ["D1"])
-    first = cloud.check_in("D1", owner, "1.0.0").json()["token"]  # for a thief with the leaked token
+    first = cloud.check_in("D1", owner, "1.0.0").json()["token"]  # received by a thief with the leaked token
     cloud.now_s += HOUR
     second = cloud.check_in("D1", owner, "1.0.0").json()["token"]
     assert is_accepted(cloud, second) and doubts(cloud) == []
@@ -96,7 +96,7 @@ def test_the_use_of_a_rotated_token_by_two_clients_is_detected_and_shown(cloud):
     assert is_accepted(cloud, second)
     control.rotate(cloud.site, ["D1"])
     assert is_accepted(cloud, cloud.check_in("D1", second, "1.0.0").json()["token"])
-    assert cloud.post("/tok/device/provision", {"id": "D1"}, second).body == FORGET  # for every call
+    assert cloud.post("/tok/device/provision", {"id": "D1"}, second).body == FORGET  # the same for every call
     assert audited_subjects(cloud, "device.two_hold") == ["D1"] * 3
     control.revoke(cloud.site, "D1")
     control.claim(cloud.site, "D1")
@@ -117,7 +117,7 @@ def test_a_client_that_does_not_accept_a_new_token_is_named(cloud, ioto):
     assert [len(doubts(cloud, id)) for id in held] == [0, 1, 0] and "keeps its old one" in doubts(cloud, "UPDATER")[0]
     token = json.loads(ioto("device", "new", "UPDATER", "--product", "thermo", "--json", "--data", "site").stdout)[
         "token"
-    ]  # as the warning says
+    ]  # as the warning proposes
     assert (
         is_accepted(cloud, held["UPDATER"], "UPDATER")
         and is_accepted(cloud, token, "UPDATER")
@@ -167,7 +167,7 @@ def test_refused_registrations_are_counted_but_rarely_audited(cloud):
         for n in range(5):
             assert cloud.register("D1", address="192.0.2.%d" % n).status == 409
         cloud.now_s += HOUR
-    assert len(audited_subjects(cloud, "device.refused")) == 1  # because there was no day without one
+    assert len(audited_subjects(cloud, "device.refused")) == 1  # because no day passed without a refusal
     assert doubts(cloud) == ["361 registrations with this id were refused, the last one from 192.0.2.4"]
     assert overview.device(cloud.site, "D1")["registrations"] == 1
     assert cloud.site.database.read(audit.newest, 1, "D1")[0]["detail"] == {"product": "thermo", "address": "192.0.2.0"}
@@ -180,7 +180,7 @@ def test_refused_registrations_are_counted_but_rarely_audited(cloud):
 
 
 def requests_from(cloud, address="device.test"):
-    """The function with which the clients of strangers.py send requests, from this address."""
+    """The function with which the clients of strangers.py send requests from this address."""
 
     def request(method, url, headers, body):
         path = "/" + url.partition("//")[2].partition("/")[2]
@@ -192,7 +192,7 @@ def requests_from(cloud, address="device.test"):
 
 @pytest.mark.own_links
 def test_iotos_c_agent_with_a_fixed_id_can_register_at_each_start(cloud):
-    """It never saves its token. It starts after an update with `restart`, and every minute."""
+    """The agent never saves its token; it starts again after an update with `restart`, and then every minute."""
     device = {"id": "IOTO1", "product": PRODUCT, "pro": True, "memory": 256, "version": "1.0.0", "iotoVersion": "2.7.0"}
     agent = IotoAgent(requests_from(cloud), "https://updates.test", PRODUCT, device, keeps=False)
     cloud.publish("2.0.0")
@@ -225,7 +225,7 @@ def test_a_registration_that_is_not_a_restart_is_refused(cloud):
             assert "has a token" in str(e)
         else:
             raise AssertionError((other, address))
-    # A thief behind the same router who knows all properties: only until the device sends its next request.
+    # A thief behind the same router who knows all properties has access only until the device's next request.
     thief = IotoAgent(requests_from(cloud), "https://updates.test", PRODUCT, device)
     thief.update("1.0.0")
     assert agent.update("1.0.0") is None and thief.update("1.0.0") is None and thief.provision == {}
@@ -253,7 +253,7 @@ def test_devices_of_a_restored_site_can_register_again_at_once(tmp_path, kind):
     assert is_accepted(cloud, new, "EXCHANGED")
     cloud.close()
     mark = json.loads((tmp_path / "backup" / "copy.json").read_text())
-    mark["at_s"] = cloud.now_s - HOUR  # the command has its own clock
+    mark["at_s"] = cloud.now_s - HOUR  # the command does not use the test's clock
     (tmp_path / "backup" / "copy.json").write_text(json.dumps(mark))
     (tmp_path / "again" / "site").mkdir(parents=True)
     (tmp_path / "again" / "site" / "site.toml").write_text(kind.settings())
@@ -267,7 +267,7 @@ def test_devices_of_a_restored_site_can_register_again_at_once(tmp_path, kind):
         row["subject"] for row in restored.site.database.read(audit.newest) if row["action"] == "site.restored"
     ] == ["site"]
     assert is_accepted(restored, kept, "KEPT") and restored.register("KEPT", address=ELSEWHERE).status == 409
-    assert not is_accepted(restored, new, "EXCHANGED")  # it deletes its token and registers again
+    assert not is_accepted(restored, new, "EXCHANGED")  # the device deletes the token and registers again
     again = restored.device("EXCHANGED", address=ELSEWHERE)
     assert (
         is_accepted(restored, again, "EXCHANGED") and restored.register("EXCHANGED", address="192.0.2.1").status == 409
@@ -308,7 +308,7 @@ def test_new_devices_of_a_product_are_limited_and_reported(tmp_path, kind):
 
 
 def test_devices_registered_while_the_clock_was_ahead_do_not_use_up_the_limit(tmp_path, kind):
-    """A year ahead and back: the limit and its audit row work as before."""
+    """The clock was a year ahead: the limit and its audit row work as before."""
     cloud = Cloud(tmp_path, kind, new_per_hour=3)
     cloud.now_s += 365 * DAY
     assert [cloud.register("A%d" % n).status for n in range(4)] == [200] * 3 + [429]
@@ -321,7 +321,7 @@ def test_devices_registered_while_the_clock_was_ahead_do_not_use_up_the_limit(tm
 
 
 def test_refusals_and_rotations_recover_after_the_clock_was_ahead(cloud):
-    """A refusal is recorded and a new token sent when the clock is right again, not a year later."""
+    """Once the clock is right again, a refusal is recorded and a new token is sent, not a year later."""
     token = cloud.device()
     assert is_accepted(cloud, token)
     cloud.now_s += 365 * DAY

@@ -1,4 +1,4 @@
-"""`ioto cloud unit`: what systemd reads in it is what was asked for."""
+"""`ioto cloud unit`: systemd reads the requested settings from its output."""
 
 import shutil
 import subprocess

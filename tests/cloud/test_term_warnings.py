@@ -119,7 +119,7 @@ def test_command_line_api_and_page_show_the_warnings(cloud, ioto, tmp_path):
 
 @pytest.mark.sweep
 def test_a_dry_run_shows_the_warnings(cloud, ioto, tmp_path):
-    """The same as when publishing: in the command line, the API and the page, there for every slice."""
+    """Command line, API and page show the same warnings as when publishing; the page shows them in every slice."""
     ask(cloud, "D1", region="north")
     (tmp_path / "image.bin").write_bytes(esp_image(b"x"))
     wrong = NEWER + "regoin == 'north'"
@@ -201,7 +201,7 @@ def test_warnings_about_a_pin_or_retry_without_effect(cloud, ioto):
 
 @pytest.mark.sweep
 def test_warning_about_an_image_that_updater_programs_refuse(cloud, ioto):
-    """More than 100 MiB, if a device uses a client other than this project's agent."""
+    """An image of more than 100 MiB gives a warning if a device uses a client other than this project's agent."""
     image = bytes(term_warnings.UPDATER_BYTES + 1)
     (cloud.folder / "big.bin").write_bytes(image)
     said = "big.bin", "--product", "thermo", "--version", "2.0.0", "--any-file", "--data", "site"

@@ -89,7 +89,7 @@ def test_contradicting_terms_are_refused():
     ):
         with pytest.raises(CloudError, match=word):
             terms.parse_terms(said)
-    assert terms.parse_terms({"period": "1 hour"})["period_s"] is None  # without a rate, a period has no meaning
+    assert terms.parse_terms({"period": "1 hour"})["period_s"] is None  # without a rate, the period is ignored
 
 
 def test_invalid_term_changes_nothing(cloud):

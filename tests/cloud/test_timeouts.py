@@ -24,7 +24,7 @@ def test_only_late_waits_time_out(all_waits):
         many = [all_waits.wait(answer(0 if n % 3 else 30, n), 0.1 if n % 2 else 60) for n in range(60)]
         tasks = [asyncio.create_task(each) for each in many]
         await asyncio.sleep(0.3)
-        for task in tasks[::6]:  # within their limit, but too slow for this test
+        for task in tasks[::6]:  # these would end within their limit, but too late for this test
             task.cancel()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -66,7 +66,7 @@ def test_error_is_raised_in_the_caller(all_waits):
 
 
 def test_cancellation_by_other_code_is_not_a_timeout(all_waits):
-    """A task that its limit and other code cancel at the same time counts as cancelled, not as late."""
+    """A task that is cancelled by its limit and by other code at the same time counts as cancelled, not as late."""
 
     async def main():
         task = asyncio.create_task(all_waits.wait(asyncio.sleep(30), 0.01))

@@ -16,7 +16,7 @@ from ioto_tools.cloud.operators import control, overview
 def test_an_id_is_not_registered_again_while_its_device_sends_requests(cloud):
     token = cloud.device()
     assert is_accepted(cloud, token)
-    for _ in range(10):  # it checks in each day, just after an attempt to register its id
+    for _ in range(10):  # the device checks in each day, just after another client has tried to register its id
         cloud.now_s += DAY
         refused = cloud.register("D1", address="elsewhere")
         assert refused.status == 409 and "ioto device claim" in refused.json()["error"]
@@ -28,7 +28,7 @@ def test_an_id_is_not_registered_again_while_its_device_sends_requests(cloud):
 
 
 def test_reports_alone_count_as_activity(cloud):
-    """For example during a slow download: one check-in, then reports for days."""
+    """For example, a slow download may send only reports for days after its check-in."""
     update, token = cloud.publish("2.0.0")["id"], cloud.device()
     assert is_accepted(cloud, token)
     for _ in range(10):
@@ -38,7 +38,7 @@ def test_reports_alone_count_as_activity(cloud):
 
 
 def test_an_unused_token_does_not_protect_the_id(cloud):
-    """If the answer to a registration is lost, the device registers again."""
+    """If the answer to its registration is lost, a device registers again."""
     first, second = cloud.device(), cloud.device()
     assert not is_accepted(cloud, first) and is_accepted(cloud, second)
 
@@ -62,7 +62,7 @@ def test_an_erased_board_registers_again_after_silence_or_at_once_after_a_claim(
     is_accepted(cloud, cloud.device(board="erased"))
     cloud.now_s += tokens.QUIET_S
     assert is_accepted(cloud, cloud.device())
-    for _ in range(12):  # erased each time: only a few tokens are kept
+    for _ in range(12):  # the board is erased each time; only a few tokens are kept
         cloud.now_s += tokens.QUIET_S
         assert is_accepted(cloud, cloud.device())
         assert (
@@ -77,7 +77,7 @@ def test_an_erased_board_registers_again_after_silence_or_at_once_after_a_claim(
 
 @pytest.mark.sweep
 def test_rotation_in_every_order_of_uses(cloud):
-    """Uses of the old and the new token, lost answers, waiting: at each moment, one token is valid."""
+    """Uses of old and new token, lost answers and pauses, in every order: at each moment, one token is valid."""
     for number, story in enumerate(itertools.product(("old", "new", "hour"), repeat=4)):
         id = "D%d" % number
         token = cloud.device(id)
@@ -106,7 +106,7 @@ def test_a_rotated_token_is_sent_again_until_it_is_used(cloud):
     is_accepted(cloud, old)
     assert control.rotate(cloud.site, ["D1"])[0] == 1
     first = cloud.check_in("D1", old, "1.0.0").json()["token"]
-    assert cloud.check_in("D1", old, "1.0.0").json() == {}  # the first answer may still be on its way
+    assert cloud.check_in("D1", old, "1.0.0").json() == {}  # the first answer may not have arrived yet
     cloud.now_s += 3600
     second = cloud.check_in("D1", old, "1.0.0").json()["token"]
     assert (
@@ -139,7 +139,7 @@ def test_a_rotated_token_is_sent_with_an_offer_and_ends_stolen_tokens(cloud):
 
 
 def test_a_wrong_database_makes_no_device_delete_its_token(cloud):
-    """The site may be empty by mistake: if the product is unknown, the refusal is another one."""
+    """The site may be empty by mistake, so an unknown product is refused with another error."""
     fields = {"id": "D1", "version": "1.0.0", "product": "ELSEWHERE"}
     reply = cloud.post("/tok/provision/update", fields, "bearer " + "T" * 40)
     assert reply.status == 403 and FORGET not in reply.body and "product" in reply.json()["error"]

@@ -9,11 +9,11 @@ def test_change_reaches_another_worker_within_a_second(cloud):
     other = second_worker(cloud)
     cloud.publish("2.0.0", limit=1)
     assert ask(other, "D1") == "2.0.0"
-    assert ask(cloud, "D1") == ask(other, "D1") == "2.0.0"  # whichever worker granted it
+    assert ask(cloud, "D1") == ask(other, "D1") == "2.0.0"  # no matter which worker granted it
     assert ask(other, "D2") is None
     control.set_terms(cloud.site, "thermo@2.0.0", {"limit": "5"})
     control.remove(cloud.site, "D1")
-    assert ask(other, "D2") is None and other.check_in("D1", other.tokens["D1"], "1.0.0").status == 200  # not yet
+    assert ask(other, "D2") is None and other.check_in("D1", other.tokens["D1"], "1.0.0").status == 200  # no change yet
     other.moments[0] += 1
     assert ask(other, "D2") == "2.0.0"
     assert other.check_in("D1", other.tokens["D1"], "1.0.0").body == b"Cannot find device"
@@ -48,7 +48,7 @@ def test_changed_terms_apply_at_once_on_every_worker(cloud, change):
 
 
 def test_device_with_a_higher_offer_gets_no_lower_one(cloud):
-    """Not even from a worker that has not read of the higher offer, but knows that this release has no free slot."""
+    """A worker that has not read of the higher offer, but sees no free slot there, offers no lower release."""
     other = second_worker(cloud)
     cloud.publish("2.0.0")
     cloud.publish("3.0.0", limit=1)
@@ -68,7 +68,7 @@ def test_report_reaches_another_worker_within_a_second(cloud):
     assert ask(cloud, "D1") == "2.0.0"
     send_report(cloud, "D1", "rolled_back")
     assert ask(other, "D1") is ask(other, "D1") is None  # the next try is due in an hour
-    send_report(cloud, "D1", "downloading", attempt=2)  # except for a board that tries again by itself
+    send_report(cloud, "D1", "downloading", attempt=2)  # but this board tries again by itself, earlier
     other.moments[0] += 1
     assert ask(other, "D1") == "2.0.0"
     other.close()

@@ -1,4 +1,4 @@
-"""Update states: the table against an independent description; retries, stop rule, shares by brute force."""
+"""Update states: the table compared with an independent description; retries, stop rule and shares by brute force."""
 
 import itertools
 from fractions import Fraction
@@ -27,7 +27,7 @@ def expected(state, event):
         return {"refused": "withdrawn", "unfit": "withdrawn"}.get(state, state if state in FAILURES else None)
     if event == "withdrawn":  # the device may still apply it, or try it again by itself
         return "withdrawn" if state in OPEN | {"rolled_back", "lost", "superseded"} else None
-    if state == "withdrawn" and event in REPORTS:  # the device should not apply it, but if it does, that counts
+    if state == "withdrawn" and event in REPORTS:  # the device should not apply it; if it does, that counts
         return event if ORDER[event] >= ORDER["applied"] else None
     if event == "unfit":
         return (
@@ -77,7 +77,7 @@ def test_the_table_is_complete():
 
 
 def test_which_refusals_blame_the_release():
-    """Refusals because of its signature, manifest, image, chip or size; not those due to the device."""
+    """Refusals because of the signature, manifest, image, chip or size blame it; those due to the device do not."""
     assert update_states.UNFIT <= set(errors.REASONS)
     against = {
         reason
@@ -99,7 +99,7 @@ def test_which_refusals_blame_the_release():
 
 
 def test_the_order_of_reports_does_not_matter():
-    """All sequences of up to four reports of two attempts lead to the last report of the highest attempt."""
+    """All sequences of up to four reports of two attempts lead to the furthest report of the highest attempt."""
     reports = [(attempt, state) for attempt in (1, 2) for state in REPORTS]
     for length in range(5):
         for sequence in itertools.product(reports, repeat=length):
@@ -149,11 +149,11 @@ def test_three_tries_with_growing_delays():
             == (tries, 1000)
         )
     for state, attempt in itertools.product(update_states.RETRYABLE | {"withdrawn"}, range(6)):
-        assert update_states.next_try(state, 0, attempt, 1000) == (1, 1000)  # an operator has requested it
+        assert update_states.next_try(state, 0, attempt, 1000) == (1, 1000)  # an operator has requested the next try
 
 
 def test_a_device_that_always_fails_is_offered_three_times():
-    """Whatever it reports last, and whether it counts attempts itself or not."""
+    """The last report does not matter, nor does it matter whether the device counts its attempts itself."""
     for end, own in itertools.product(("failed", "rolled_back", "refused", "silent"), (False, True)):
         state, tries, attempt, at = "offered", 1, 0, 0
         offers = [0]

@@ -87,7 +87,7 @@ def test_invalid_tokens_start_no_session(cloud, operator):
     for token in ("", "x", expired, "token-of-jo ".upper(), "\0", "é" * 1000):
         reply = operator.sign_in(token)
         assert reply.status == 403 and b"no operator has this token" in reply.body and "set-cookie" not in reply.headers
-    assert operator.sign_in(" token-of-jo\n").status == 303  # as pasted
+    assert operator.sign_in(" token-of-jo\n").status == 303  # with the white space of pasted text
 
 
 def test_session_ends_by_time_by_sign_out_and_with_its_token(cloud, operator):

@@ -40,7 +40,7 @@ class Devices:
         return json.loads(body)
 
     def check_in(self, version="1.0.0"):
-        """Check in all devices: {id: the update that it was offered}."""
+        """Check in all devices; return {id: the update that it was offered}."""
         found = {}
         for n, id in enumerate(self.ids):
             fields = {"version": version, "region": ("eu", "us-west")[n % 2], "memory": 512}
@@ -57,7 +57,7 @@ class Devices:
         return found
 
     def report(self, offered, *states):
-        """Send one report from each device, with `states` in turn."""
+        """Let each device send one report, with `states` in turn."""
         for n, (id, update) in enumerate(offered.items()):
             state = states[n % len(states)]
             fields = {"id": id, "update": update, "attempt": 1, "state": state, "success": state == "confirmed"}
@@ -140,7 +140,7 @@ def edited_form_is_kept(operator, site, release):
     assert page.get_by_label("Limit (devices in total)").input_value() == "777"
     page.get_by_role("link", name="reload the page").click()
     page.locator("dt:text('rate') + dd", has_text="100").wait_for()
-    control.set_terms(site, release, {"rate": "none"})  # no edited form: it reloads by itself
+    control.set_terms(site, release, {"rate": "none"})  # without an edited form, the page reloads by itself
     page.locator("dt:text('rate') + dd", has_text="none").wait_for()
 
 
@@ -155,7 +155,7 @@ def watch(operator, devices, site):
     operator.waits_for("No device has been offered it yet.")
     empty_chart_has_a_time_axis(operator)
     edited_form_is_kept(operator, site, page.url.partition("id=")[2])
-    assert devices.check_in() == {}  # it awaits approval
+    assert devices.check_in() == {}  # the release awaits approval
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("button", name="Pause").wait_for()
     offered = devices.check_in_until(lambda found: len(found) == 8)
@@ -216,7 +216,7 @@ def look_around(operator):
 
 
 def by_keyboard(operator):
-    """Create a token without a mouse: past the navigation with the skip link, then from field to field."""
+    """Create a token without a mouse: pass the navigation with the skip link, then go from field to field."""
     press = operator.page.keyboard.press
     press("Tab")
     assert operator.focused() == "Skip to content"
@@ -267,7 +267,7 @@ def test_publish_dry_run_watch_stop(started, tmp_path, sizes, options):
         look_around(operator)
         by_keyboard(operator)
         first_visit_is_small(chromium, operator, address, release)
-        assert [text for text in operator.complaints if "400 (Bad Request)" not in text] == []  # from the limit x
+        assert [text for text in operator.complaints if "400 (Bad Request)" not in text] == []  # caused by the limit x
         cloud_does_not_answer(operator, process, release)
 
 

@@ -1,4 +1,4 @@
-"""The pages for devices: search, with any ids; why each release is offered to a device or not; actions."""
+"""The pages for devices: search, ids with any characters, why a release is offered to a device or not, and actions."""
 
 import html
 import re
@@ -18,7 +18,7 @@ def operator(cloud):
 
 
 def test_lone_surrogate_in_a_device_property(operator, cloud):
-    """JSON can contain it, a page cannot: the rest of the page is shown, and the device can be removed."""
+    """JSON can contain a lone surrogate, a page cannot: all the rest is shown, and the device can be removed."""
     body = b'{"id":"D1","version":"1.0.0","\\ud800":"\\udfff","list":["\\ud800"],"good":"yes"}'
     assert cloud.post("/tok/provision/update", body, cloud.device()).status == 200
     page = operator.get("device?id=D1")

@@ -1,4 +1,4 @@
-"""Malicious values in addresses and forms: no page fails, with either database, and they are only shown as text."""
+"""Malicious values in addresses and forms: no page fails, with either database; the values are shown only as text."""
 
 import itertools
 import json
@@ -150,7 +150,7 @@ def test_malicious_api_queries(cloud):
 
 
 def test_chunked_form_is_not_read_despite_its_content_length(cloud, operator):
-    """Otherwise, clients that are not signed in could fill the disk."""
+    """If it were read, clients that are not signed in could fill the disk."""
     read = []
 
     def pieces():

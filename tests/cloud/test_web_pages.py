@@ -1,4 +1,4 @@
-"""Each page shows and does the same as the functions behind it, and names errors; without a server or browser."""
+"""Each page shows and does the same as the functions behind it, and shows errors; tested without a server."""
 
 import asyncio
 import html
@@ -207,7 +207,7 @@ def test_chart_data(cloud, operator):
     for n in range(5):
         cloud.now_s += progress_samples.EVERY_S
         cloud.check_in("D%d" % n, cloud.device("D%d" % n), "1.0.0")
-        for _ in range(2):  # no change: no row
+        for _ in range(2):  # an unchanged state adds no row
             cloud.site.database.write(progress_samples.take, cloud.now_s)
             cloud.now_s += 1
         wanted.append(n + 1)
@@ -256,7 +256,7 @@ def upload(operator, image=None, name="i.bin", **fields):
 
 
 async def _uploaded(app, headers, pieces):
-    """Needs an event loop, because uploaded files are closed in a thread."""
+    """The upload needs an event loop, because uploaded files are closed in a thread."""
     sent, pieces = [], iter(pieces)
 
     async def receive():

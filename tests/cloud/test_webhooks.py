@@ -1,6 +1,6 @@
 """Webhooks against a real listener: events are signed, and retried for a day.
 
-None is lost, and no request waits for a webhook.
+No event is lost, and no request waits for a webhook.
 """
 
 import asyncio
@@ -124,7 +124,7 @@ def test_a_rejected_event_is_retried_with_growing_delays(cloud, listener, status
 
 
 def test_events_scheduled_by_a_clock_that_was_ahead_are_delivered_after_its_correction(cloud, listener):
-    """The clock was two days ahead: one event failed until its longest delay, another was not tried."""
+    """The clock was two days ahead: one event has failed up to the longest delay, another one has not been tried."""
     webhooks.new(cloud.site, listener.url)
     cloud.now_s += 2 * 24 * 3600
     operator_tokens.new(cloud.site, "ci", "read")
@@ -138,7 +138,7 @@ def test_events_scheduled_by_a_clock_that_was_ahead_are_delivered_after_its_corr
     assert deliver(cloud) == 2 and webhooks.listed(cloud.site)[0]["waiting"] == 0
     operator_tokens.new(cloud.site, "last", "read")
     listener.answers = [500]
-    assert deliver(cloud) == 1 and deliver(cloud) == 0  # it waits for its retry, as usual
+    assert deliver(cloud) == 1 and deliver(cloud) == 0  # the event waits for its retry, as usual
 
 
 @pytest.mark.sweep
@@ -170,7 +170,7 @@ def test_an_unreachable_webhook(cloud, url):
 def test_events_of_a_killed_worker_are_delivered_after_its_lease(cloud, listener):
     webhooks.new(cloud.site, listener.url)
     operator_tokens.new(cloud.site, "ci", "read")
-    taken = cloud.site.database.write(webhooks.lease_due, cloud.now_s)  # and then the worker is killed
+    taken = cloud.site.database.write(webhooks.lease_due, cloud.now_s)  # then the worker is killed
     assert len(taken) == 1 and cloud.site.database.write(webhooks.lease_due, cloud.now_s) == []
     for _ in range(webhooks.LEASE_S // 10):
         assert deliver(cloud) == 0
@@ -222,7 +222,7 @@ def test_invalid_urls_and_events_are_refused(cloud):
 
 
 def test_a_slow_webhook_delays_no_other(cloud, listener, monkeypatch):
-    """It sends its answer byte by byte: it is given up after WAIT_S, and another one receives everything meanwhile."""
+    """The slow webhook answers byte by byte and is given up after WAIT_S; meanwhile, another one gets everything."""
     monkeypatch.setattr(webhook_delivery, "WAIT_S", 6)  # longer than the others need on a loaded machine
     monkeypatch.setattr(webhook_delivery, "POLL_S", 0.01)
     with slow_server() as url:
@@ -278,7 +278,7 @@ def slow_server():
 
 @pytest.mark.sweep
 def test_no_request_waits_for_a_webhook(serve, ioto, listener, tmp_path):
-    """The listener does not answer: meanwhile, check-ins are answered and releases published."""
+    """While the listener does not answer, check-ins are answered and releases published."""
     from processes import connected, post
 
     listener.hold.clear()

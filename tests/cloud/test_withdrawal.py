@@ -24,7 +24,7 @@ def staged(cloud, id, next=HOUR, **said):
 
 
 def may_apply(cloud, id, update, **said):
-    """The check-in before applying a staged update: may it? If not, the device deletes and reports it."""
+    """Check in before applying a staged update; return whether it may be applied. If not, report it as refused."""
     offered = cloud.check_in(id, cloud.tokens[id], "1.0.0", next=HOUR, staged=update, attempt=1, **said).json()
     if offered.get("update") == update:
         return True
@@ -38,7 +38,7 @@ def stop(cloud):
         send_report(cloud, "BAD%d" % n, "failed")
 
 
-# What stops a release, and what undoes that, if possible.
+# Ways to stop a release: (how to stop it, how to undo that or None).
 STOPS = {
     "cancel": (lambda cloud: control.change_state(cloud.site, "thermo@2.0.0", "cancelled"), None),
     "pause": (
@@ -64,7 +64,7 @@ STOPS = {
 
 
 def expired(conn):
-    """Let the manifest of the release have expired a second ago."""
+    """Change the manifest of the release so that it expired a second ago."""
     from ioto_tools.cloud.storage import change_log
 
     manifest = '{"manifest": "{\\"size\\": 1024, \\"expires\\": 1799999999}", "signature": ""}'
@@ -87,7 +87,7 @@ def test_a_staged_update_is_offered_until_the_release_is_stopped_and_again_after
     assert (
         after["unapplied"]["told"] == 0 and after["granted"] == before["granted"] and after["states"]["withdrawn"] == 1
     )
-    assert after["ended"] == before["ended"]  # a withdrawal is no outcome
+    assert after["ended"] == before["ended"]  # a withdrawal is not an outcome
     assert cloud.site.database.read(leases.slots_in_use)[update] == before["granted"] - 1  # the slot is free
     assert ask(cloud, "D1", next=HOUR) is None and state(cloud, "D1") == "withdrawn"
     if undoes:
@@ -95,7 +95,7 @@ def test_a_staged_update_is_offered_until_the_release_is_stopped_and_again_after
         assert ask(cloud, "D1", next=HOUR) == "2.0.0" and state(cloud, "D1") == "offered"
         assert cloud.site.database.read(leases.slots_in_use)[update] == before["granted"]
         send_report(cloud, "D1", "staged")
-        # The withdrawal used up no try.
+        # The withdrawal did not use up a try.
         assert may_apply(cloud, "D1", update) and overview.device(cloud.site, "D1")["update"]["tries"] == 1
 
 
@@ -118,7 +118,7 @@ def slots(cloud, update):
 
 
 def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
-    """Another client may still apply the lower release, so it keeps its slot."""
+    """A device with another client keeps its slot, because it may still apply the lower release."""
     lower = cloud.publish("1.5.0", limit=2)["id"]
     assert ask(cloud, "OURS", next=HOUR) == ask(cloud, "STRANGER") == "1.5.0" and ask(cloud, "WAITS", next=HOUR) is None
     higher = cloud.publish("2.0.0", policy="device.region == 'north'")["id"]
@@ -134,7 +134,7 @@ def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
 
 
 def test_an_offer_that_is_not_staged_is_withdrawn_at_the_next_check_in(cloud):
-    """For this project's agent, which has not staged it. Another client may have downloaded it."""
+    """This applies to this project's agent if it has not staged the image; another client may have downloaded it."""
     cloud.publish("2.0.0")
     for id in ("OURS", "LOADS", "HOLDS"):
         ask(cloud, id, next=HOUR)
@@ -160,7 +160,7 @@ def test_an_offer_that_is_not_staged_is_withdrawn_at_the_next_check_in(cloud):
         "due_s": cloud.now_s + HOUR,
         "strangers": 1,
     }
-    ask(cloud, "STRANGER", "2.0.0")  # it has applied it
+    ask(cloud, "STRANGER", "2.0.0")  # this device has applied it
     assert state(cloud, "STRANGER") == "confirmed"
 
 
@@ -198,7 +198,7 @@ def test_a_returned_slot_does_not_count_for_the_rate(cloud):
     [("applied", "applied"), ("confirmed", "confirmed"), ("rolled_back", "rolled_back"), ("staged", "withdrawn")],
 )
 def test_a_device_that_applied_a_withdrawn_update_takes_a_slot(cloud, report, ends):
-    """Even above the limit. A late report from before the withdrawal changes nothing."""
+    """The slot is taken even above the limit. A late report from before the withdrawal changes nothing."""
     cloud.publish("2.0.0", limit=1)
     update = staged(cloud, "D1")
     control.change_state(cloud.site, update, "paused")
@@ -210,7 +210,7 @@ def test_a_device_that_applied_a_withdrawn_update_takes_a_slot(cloud, report, en
 
 
 def test_a_check_in_with_staged_counts_as_that_report(cloud):
-    """So a device that was marked as lost, or tries again by itself, may apply its staged update."""
+    """A device that was marked as lost, or that tries again by itself, may therefore apply its staged update."""
     from ioto_tools.cloud.rollout import lost_devices
 
     cloud.publish("2.0.0")

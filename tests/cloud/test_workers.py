@@ -1,4 +1,4 @@
-"""`ioto cloud serve --workers`: processes on one socket, with SIGKILL and Ctrl-C for workers and their parent."""
+"""`ioto cloud serve --workers`: processes that share one socket; SIGKILL and Ctrl-C for workers and their parent."""
 
 import contextlib
 import http.client
@@ -93,7 +93,7 @@ def test_killed_worker_loses_no_registration_and_is_replaced(served, ioto):
 @pytest.mark.sweep
 @pytest.mark.parametrize("count", [1, 2])
 def test_second_ctrl_c_ends_the_server_without_output(tmp_path, count):
-    """The server gets the second Ctrl-C while it waits for a request that never ends. A terminal sends it to all."""
+    """The second Ctrl-C, which a terminal sends to all, comes while the server waits for a request that never ends."""
     with started(tmp_path, count) as process:
         netloc = urlsplit(process.stdout.readline().split()[3].rstrip(",")).netloc
         host, _, port = netloc.partition(":")

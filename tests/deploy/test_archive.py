@@ -1,4 +1,4 @@
-"""From where MicroPython imports modules: the archive of the agent's compiled modules, files, and built-in modules."""
+"""Where MicroPython finds modules: in the agent's archive of compiled modules, in files, or among its own."""
 
 import shutil
 import subprocess
@@ -60,7 +60,7 @@ def test_every_module_can_be_imported(run):
 
 
 def test_lack_of_memory_is_not_reported_as_a_missing_module(run):
-    """An import without memory for the archive raises MemoryError, after which the agent retries; not ImportError."""
+    """Without memory for the archive, an import raises MemoryError, after which the agent retries; not ImportError."""
     program = """
 import builtins, ioto
 opened = open
@@ -93,7 +93,7 @@ print("UNMOUNTED")
 
 @pytest.mark.parametrize("kind", ["source", "single"])
 def test_source_and_single_modules_do_not_use_an_archive(run, kind):
-    """Sources beside an old archive, and modules that were compiled one by one."""
+    """The board has sources beside an old archive, or modules that were compiled one by one."""
     files = {"lib/ioto/%s.py" % name: text.encode() for name, text in agent_sources().items()}
     left = {"lib/ioto/parts.bin": b"left there"} if kind == "source" else {}
     if kind == "single":

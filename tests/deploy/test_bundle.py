@@ -77,7 +77,7 @@ def linked(sources):
 
 
 def test_it_means_the_same(tmp_path, monkeypatch):
-    """The modules and the joined file return the same."""
+    """The modules and the joined file return the same results."""
     said = {}
     monkeypatch.syspath_prepend(str(tmp_path))
     for package, files in (("apart", SOURCES), ("together", linked(SOURCES))):

@@ -107,7 +107,7 @@ def test_files_that_are_frozen_of_a_device(device, tmp_path):
     assert (made["PRODUCT"], made["VERSION"]) == ("P7", "2.1.0")
     assert made["FILES"] == {name: (device / name).read_bytes() for name in ("ca.pem", "device.json", "ioto.json")}
     assert "ioto_build.py" not in device_files(device)  # a file of that name would replace the frozen one
-    command("ioto", "freeze", device)  # written again: it does not contain itself
+    command("ioto", "freeze", device)  # the second time, the output does not contain itself
     assert runpy.run_path(device / "ioto_build.py")["FILES"] == made["FILES"]
     (device / "ca.pem").unlink()
     told = command("ioto", "freeze", device)

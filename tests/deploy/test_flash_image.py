@@ -119,7 +119,7 @@ def test_unusable_firmware_files_are_refused_with_a_reason(files, case):
 
 
 def test_truncated_firmware_of_any_length_is_refused(files):
-    """In steps that hit every region; only the padding after the application may be missing."""
+    """The lengths hit every region; only the padding after the application may be missing."""
     raw = merged("ESP32")
     whole = 0xF000 + len(parse(raw).application)
     for n in range(0, whole, 7919):

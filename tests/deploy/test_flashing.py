@@ -138,7 +138,7 @@ def test_files_are_kept_wherever_micropython_has_them(tmp_path, files, name):
 
 @pytest.mark.parametrize("name", ["1.27", "tinyuf2"])
 def test_a_dump_of_such_a_board_runs_as_a_virtual_board(tmp_path, name):
-    """With littlefs after the last partition, or FAT in `ffat`."""
+    """The board has littlefs after the last partition, or FAT in `ffat`."""
     rows, at, size = LAYOUTS[name]
     main = {
         "main.py": b"import os\nfrom esp32 import Partition\nopen('new', 'w').close()\nprint(sorted(os.listdir()), "
@@ -223,7 +223,7 @@ CHIPS = ["esp32"] + [
 @pytest.mark.sweep
 @pytest.mark.parametrize("chip", CHIPS)
 def test_protections_agree_with_espefuse(tmp_path, chip):
-    """With espefuse's virtual chip: one fuse, then all.
+    """Compared with espefuse's virtual chip: first with one fuse, then with all.
 
     An even number of bits in its counter turns flash encryption off again.
     """
@@ -298,7 +298,7 @@ def ioto_flash(firmware, folder, port, *words, answer=""):
 
 @pytest.mark.sweep
 def test_flashing_through_esptool(tmp_path, folder, rom):
-    """Everything but writing the whole flash, which tests/docs/test_readme_own_board.py does."""
+    """The test does all but writing the whole flash, which tests/docs/test_readme_own_board.py does."""
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
     looked = ioto_flash(stock, folder, rom, "--dry-run")
@@ -311,7 +311,7 @@ def test_flashing_through_esptool(tmp_path, folder, rom):
     )
     assert "use --yes" in ioto_flash(stock, folder, rom).stderr  # no input
     loader = Loader(rom, stub=False, before="no-reset")
-    assert loader.read(layout.TABLE, 0xC00) == b"\xff" * 0xC00  # nothing was written so far
+    assert loader.read(layout.TABLE, 0xC00) == b"\xff" * 0xC00  # nothing has been written so far
     table = layout.build(layout.ota(FLASH))
     loader.write([(layout.TABLE, table), (0xD000, b"otadata")])
     assert loader.read(layout.TABLE, 0xC00) == table and loader.read(0xD000, 8) == b"otadata\xff"

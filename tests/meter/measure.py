@@ -1,4 +1,4 @@
-"""Measure the GC heap of the shipped agent: of each file, a start, a check-in, and a signed download."""
+"""Measure the GC heap of the shipped agent: for each file, for a start, a check-in and a signed download."""
 
 import ast
 import base64
@@ -48,7 +48,7 @@ class Span:
     """The heap during some turns of the event loop, in bytes."""
 
     live: int  # maximum between two turns
-    most: int  # the same with everything that a turn allocated, garbage too
+    most: int  # the same, with everything that a turn allocated, including garbage
 
 
 @dataclass
@@ -93,7 +93,7 @@ def parts():
 
 @functools.cache
 def _alone():
-    """{module: live bytes} of each file, without those that it imports."""
+    """{module: live bytes} of each file, without the modules that it imports."""
     texts = {name: text for name, (text, _) in bundled_files().items()}
     done = []
 
@@ -114,7 +114,7 @@ def _alone():
 
 
 def modules():
-    """{module: (bytes of its file, live, of bytecode)} of each module compiled alone, without those that it imports."""
+    """{module: (bytes of its file, live, of bytecode)} of each module, compiled alone, without its imports."""
     agent = {name: compile_module(text, name + ".py") for name, text in agent_sources().items() if name != "linux"}
     done = []
 
@@ -180,7 +180,7 @@ def _flash():
 
 @functools.cache
 def life():
-    """From the start to a staged release."""
+    """Measure from the start to a staged release."""
     found = run(_flash(), parts=[], alone=_alone(), run=START, seconds=100)
     turns = found["turns"]
     asked = [what for what, *_ in turns]

@@ -59,7 +59,7 @@ def test_heap_from_start_to_download_is_within_its_budget():
 
 
 def test_a_released_part_leaves_only_its_names():
-    """No resident module keeps a reference to it: less than a quarter of its heap remains."""
+    """No resident module keeps a reference to the part: less than a quarter of its heap remains."""
     released = {file: part for file, part in measure.parts().items() if file not in measure.RESIDENT}
     assert released
     for file, part in released.items():

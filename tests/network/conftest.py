@@ -8,7 +8,7 @@ from loopback import Datagrams, Server
 
 @pytest.fixture
 def serve():
-    """serve(answer) starts a server; if `answer` is bytes, they are sent, and the connection closes."""
+    """serve(answer) starts a server; if `answer` is bytes, they are sent, and the connection is closed."""
     servers = []
 
     def start(answer, **options):
@@ -35,7 +35,7 @@ def authority(tmp_path_factory):
 
 @pytest.fixture
 def serve_tls(serve, authority):
-    """Like `serve`, over TLS; `serve_tls.trust[transport]` are the options for a case of that transport."""
+    """Like `serve`, but over TLS; `serve_tls.trust[transport]` contains the options for a case of that transport."""
 
     def start(answer, **options):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

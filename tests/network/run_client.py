@@ -3,13 +3,13 @@
 Prints one JSON line for each case, in their order. A case is a dict:
     url, method, headers, body (text) or pad (size in bytes), transport ("asyncio", "urequests"), limit_ms, ca (paths,
     PEM or DER), cert and key (paths: the client's own), plain (allow http; default true), unverified, read (size of the
-    buffer), most (limit of read_body; without it, the body is read with readinto), stop_ms (cancel the task then),
-    busy_ms (with stop_ms: another task blocks the loop from, for), names (addresses of name servers), names_port, mdns
-    ({name: address} for the port's getaddrinfo), keep (reuse the connection), times (repeat the request with one
-    client), pause_ms (between the requests), ntp (port: request the time from host `url` instead)
+    buffer), most (limit of read_body; without it, the body is read with readinto), stop_ms (when to cancel the task),
+    busy_ms (with stop_ms: when, and for how long, another task blocks the loop), names (addresses of name servers),
+    names_port, mdns ({name: address} for the port's getaddrinfo), keep (reuse the connection), times (repeat the
+    request with one client), pause_ms (between the requests), ntp (port: request the time from host `url` instead)
 
-The result: status, headers, length, body (hex; a long one is incomplete), sha256, reads (bytes of each readinto),
-time, error ([class, reason or errno, text]) of the last request, failures (number of errors before), held_ms (longest
+The result: status, headers, length, body (hex; incomplete if it is long), sha256, reads (bytes of each readinto),
+time, error ([class, reason or errno, text]) of the last request, failures (number of earlier errors), held_ms (longest
 pause of another task).
 """
 

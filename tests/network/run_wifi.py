@@ -1,7 +1,7 @@
 """Run the Wi-Fi link on the unix port: run_wifi.py LIB RADIO, {"script", "up_ms", "run_ms"} on standard input.
 
-Prints {"events", "calls", "up": null or the error, "before", "servers up", "servers": name servers before, then, at the
-end}.
+Prints {"events", "calls", "up": null or the error, "before", "servers up", "servers"}; the last three are the name
+servers before up(), after it, and at the end.
 """
 
 import asyncio

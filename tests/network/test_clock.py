@@ -28,7 +28,7 @@ needs_faketime = pytest.mark.skipif(not FAKETIME, reason="libfaketime is not her
 
 
 def test_not_before_agrees_with_cryptography():
-    """Years of UTCTime, and subjects of any length."""
+    """The certificates have many years in UTCTime, and subjects of many lengths."""
     rng = random.Random(5)
     made, told = [], []
     for year in range(1950, 2050, 3):
@@ -76,7 +76,7 @@ class World:
     """A cloud on loopback with a certificate valid from `first` to `last` (seconds from now), and a device."""
 
     def __init__(self, folder, first=-DAY, last=30 * DAY, date=time.time, trusted=True, ntp=None):
-        """`ntp()` is the time of an NTP server; None: no server answers."""
+        """`ntp()` returns the time of an NTP server; None: no server answers."""
         self.folder, self.date = folder, date
         self.lib, self.ntp = LIB, None
         if ntp:
@@ -142,17 +142,17 @@ def right(unix_s):
 @needs_faketime
 @pytest.mark.parametrize("first", [-DAY, -2 * YEAR], ids=["younger-than-the-agent", "older"])
 def test_a_clock_that_was_never_set(tmp_path, first):
-    """Without NTP: the certificate shows that it is later than the agent's build, and the cloud sends the time."""
+    """Without NTP, the cloud sends the time, whether its certificate begins before or after the agent's build."""
     world = World(tmp_path, first=first)
     ((now, known, error, last),) = world.run(NEVER_SET)
     assert right(now) and known and not error and world.methods() == ["HEAD", "POST"]
-    assert not last  # the cloud is the only witness
+    assert not last  # only the cloud has sent a time
     assert b"uthorization" not in world.server.requests[0]
 
 
 @needs_faketime
 def test_a_clock_that_ntp_set_wrong_is_corrected(tmp_path):
-    """Far ahead or far behind, so that no certificate is valid: NTP is in doubt, and the cloud is asked."""
+    """The clock is far ahead or far behind, so no certificate is valid: NTP is in doubt, and the cloud is asked."""
     for name, clock, why in (
         ("ahead", "2090-01-01 00:00:00", "tls_expired"),
         ("behind", "2024-06-01 00:00:00", "tls_not_yet"),
@@ -174,7 +174,7 @@ def test_the_last_known_time_rises_with_two_witnesses(tmp_path):
     (None, 300 * DAY, 0), (0, 300 * DAY, 0), (300 * DAY, 0, 0), (300 * DAY, 200 * DAY, 200 * DAY),
 ], ids=["ntp-silent", "cloud-ahead", "ntp-ahead", "both-ahead"])  # fmt: skip
 def test_one_wrong_witness_does_not_raise_the_last_known_time(tmp_path, ntp, date, kept):
-    """The earlier of the two times is kept; without NTP none is, although the clock is set."""
+    """The earlier of the two times is kept; without NTP, no time is kept, although the clock is set."""
     world = World(
         tmp_path, last=2 * YEAR, date=lambda: time.time() + date, ntp=None if ntp is None else lambda: time.time() + ntp
     )
@@ -184,7 +184,7 @@ def test_one_wrong_witness_does_not_raise_the_last_known_time(tmp_path, ntp, dat
 
 @needs_faketime
 def test_a_wrong_last_known_time_is_corrected_by_ntp_and_cloud_together(tmp_path):
-    """It is 300 days ahead, where the cloud's certificate, valid for 30 days, has expired."""
+    """The last known time is 300 days ahead, when the cloud's certificate, valid for 30 days, has expired."""
     ((now, known, error, last),) = World(tmp_path, ntp=time.time).run(NEVER_SET, last=int(time.time()) + 300 * DAY)
     assert right(now) and known and not error and right(last)
 
@@ -215,7 +215,7 @@ def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why
         "tls_not_yet"),
 ], ids=["unknown-authority", "no-date", "a-date-long-past"])  # fmt: skip
 def test_the_clock_stays_unset_if_the_cloud_does_not_know_the_time(tmp_path, changes, why):
-    """The clock is unchanged: no window opens."""
+    """The clock is not set, so no window opens."""
     world = World(tmp_path, **changes)
     ((now, known, error, kept),) = world.run(NEVER_SET)
     assert not known and now < 946684900 and error == why and not kept, (now, error)
@@ -224,7 +224,7 @@ def test_the_clock_stays_unset_if_the_cloud_does_not_know_the_time(tmp_path, cha
 
 @needs_faketime
 def test_a_date_before_the_last_known_time_is_not_believed(tmp_path):
-    """With a Date after it, the clock is set."""
+    """If Date is later than the last known time, the clock is set."""
     for name, date, known in (("before", time.time() - 2 * DAY, False), ("behind", time.time() - DAY // 2, True)):
         (tmp_path / name).mkdir()
         world = World(tmp_path / name, first=-30 * DAY, date=lambda date=date: date)

@@ -67,7 +67,7 @@ def test_a_connection_is_not_reused_if_the_reply_forbids_it(serve, name):
 
 
 def test_a_connection_is_not_reused_after_a_body_without_length_or_an_unread_body(serve):
-    server = serve(b"HTTP/1.1 200 OK\r\n\r\nok")  # and the connection closes
+    server = serve(b"HTTP/1.1 200 OK\r\n\r\nok")  # then the server closes the connection
     result = one(server.url, keep=True, times=3)
     assert (result.get("status"), result["failures"]) == (200, 0) and ended(server, 3) == [1, 1, 1], result
     server = serve(stays(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000))
@@ -76,7 +76,7 @@ def test_a_connection_is_not_reused_after_a_body_without_length_or_an_unread_bod
 
 
 def test_a_connection_that_the_server_closed_between_requests(serve, serve_tls):
-    """Noticed before the request is sent: no request is sent twice."""
+    """The client notices this before it sends a request, so no request is sent twice."""
     for start, more in ((serve, {}), (serve_tls, serve_tls.trust["asyncio"])):
         server = start(OK)
         result = one(server.url, **dict(more, keep=True, times=4, pause_ms=100))
@@ -85,7 +85,7 @@ def test_a_connection_that_the_server_closed_between_requests(serve, serve_tls):
 
 
 def test_a_connection_that_the_server_closes_during_a_request(serve):
-    """The request is repeated over another connection, once."""
+    """The client repeats the request once, over another connection."""
 
     def answer(conn, request):
         if len(server.requests) % 2:

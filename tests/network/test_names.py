@@ -36,7 +36,7 @@ def test_query_ids_are_random(serve, datagrams):
     server = serve(OK)
     names = datagrams(lambda asked: [reply(asked, "127.0.0.1", ttl_s=0)])
     fetch(server, names, times=40)
-    assert len(names.asked) == 40  # not cached at all
+    assert len(names.asked) == 40  # nothing is cached
     assert len({asked[:2] for asked in names.asked}) > 30
 
 
@@ -56,7 +56,7 @@ def test_an_address_that_does_not_answer_is_dropped(serve, datagrams):
     (
         lambda asked: reply(asked, "127.0.0.2", number=b"\0\0" if asked[:2] != b"\0\0" else b"\0\1"),
         lambda asked: reply(asked, "127.0.0.2", question=asked[12:].replace(b"board", b"bored")),
-        lambda asked: reply(asked, flags=0x8380),  # truncated, and no address in it
+        lambda asked: reply(asked, flags=0x8380),  # truncated, without an address
         lambda asked: reply(asked, "127.0.0.2")[:-1],
         lambda asked: asked,
         lambda asked: b"",
@@ -143,7 +143,7 @@ def test_truncated_and_long_answers_are_used(serve, datagrams):
 
 
 def test_local_names_are_resolved_by_the_port(serve, datagrams):
-    """Name servers do not know them; the ESP32's getaddrinfo uses mDNS, here a replacement that knows one name."""
+    """Name servers have no local names. The ESP32's getaddrinfo uses mDNS, here a replacement that knows one name."""
     server = serve(OK)
     names = datagrams(lambda asked: [reply(asked, flags=0x8183)])
     for host, expected in (

@@ -25,7 +25,7 @@ FIRST = range(256)
 
 
 def times(datagrams, answers, **case):
-    """The result for each answer (a function from the question to a list of datagrams)."""
+    """The results for the answers, which are functions from the question to a list of datagrams."""
     servers = [datagrams(answer) for answer in answers]
     cases = [dict({"url": "127.0.0.1", "ntp": server.port, "limit_ms": 200}, **case) for server in servers]
     return run(cases)
@@ -50,12 +50,12 @@ def test_requests_are_48_bytes_with_a_random_timestamp(datagrams):
 
 
 def test_every_year_until_2100(datagrams):
-    """Up to 2100, over the end of NTP's first era in 2036; no time before the agent's build."""
+    """Times are accepted from the agent's build until 2100, beyond the end of NTP's first era in 2036."""
     first, last = BUILT, 4102444800
     for seconds in (first, 2**31, 2085978495, 2085978496, last - 1):
         (result,) = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])
         assert result.get("time") == seconds, (seconds, result)
-    # Earlier times are read as those of the next era, after 2100.
+    # Earlier times are read as times of the next era, after 2100, and refused.
     for seconds in (first - 1, 946684800):
         (result,) = times(datagrams, [lambda asked: [reply(asked, seconds=seconds + TO_1970_S)]])
         assert reason(result) == "os", (seconds, result)
@@ -79,7 +79,7 @@ def test_servers_without_the_time_are_refused(datagrams):
 
 
 def test_invalid_replies_are_ignored(datagrams):
-    """A short datagram, or one without the random timestamp of the request."""
+    """An invalid reply is too short, or does not contain the random timestamp of the request."""
     bad = [
         lambda asked: [reply(asked)[:47]],
         lambda asked: [reply(asked, echo=bytes(8))],

@@ -1,4 +1,4 @@
-"""Redirects: where they lead, which headers are sent along, and which are refused."""
+"""Redirects: their targets, the headers that are sent along, and which redirects are refused."""
 
 import pytest
 from loopback import one, reason, run
@@ -13,7 +13,7 @@ def redirect(location, status=302):
 
 
 def route(table):
-    """An answer by path; None of the table is 404."""
+    """An answer to each path in the table; 404 to all other paths."""
 
     def answer(conn, request):
         path = request.split(b" ")[1].decode()
@@ -63,7 +63,7 @@ def test_another_host_never_sees_the_token(serve_tls, transport):
     assert sent(server.requests[0], "Authorization") and sent(other.requests[0], "Authorization") is None
     assert sent(other.requests[0], "Range") == "bytes=4-"
     assert sent(other.requests[0], "Host") == "127.0.0.1:%d" % other.port
-    # Back to the first host: a removed token stays removed.
+    # Back at the first host, a removed token is still not sent.
     server = serve_tls(redirect(other.url + "/back"))
     table["/back"] = redirect(server.url)
     assert (
@@ -79,7 +79,7 @@ def test_plain_http_is_refused_unless_it_is_allowed_and_sees_no_token(serve, ser
     assert not server.requests
     assert one(server.url, headers=HEADERS, transport=transport).get("status") == 200
     assert sent(server.requests[0], "Authorization") is None and sent(server.requests[0], "Range") == "bytes=4-"
-    up = serve(redirect(serve_tls(OK).url))  # from http to https: a token that was not sent is not sent then either
+    up = serve(redirect(serve_tls(OK).url))  # from http to https: the token, which was not sent, is still not sent
     assert one(up.url, headers=HEADERS, transport=transport, **serve_tls.trust[transport]).get("status") == 200
     assert sent(up.requests[0], "Authorization") is None
 

@@ -1,4 +1,4 @@
-"""Replies of hostile, broken and odd servers, and the client's results, over both transports."""
+"""Replies of hostile, broken and unusual servers, and the client's results, over both transports."""
 
 import json
 import random
@@ -212,7 +212,7 @@ def test_read_body_has_a_limit(serve):
     "transport,chunked", [(t, c) for t in TRANSPORTS for c in (False, True) if not (c and t == "urequests")]
 )
 def test_cut_at_every_byte(serve, transport, chunked):
-    """A truncated reply is never taken for a whole one."""
+    """A truncated reply is never accepted as a complete one."""
     body = json.dumps({"url": "https://cdn.example/x"}).encode()
     reply = OK + b'ETag: "1"\r\nContent-Length: %d\r\n\r\n' % len(body) + body
     if chunked:

@@ -100,7 +100,7 @@ def test_invalid_certificates_are_refused(secure, folder, case):
 
 def only(version):
     def change(context):
-        context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL would not offer the old versions
+        context.set_ciphers("ALL:@SECLEVEL=0")  # otherwise OpenSSL would not offer the old versions
         context.minimum_version = context.maximum_version = version
 
     return change
@@ -117,7 +117,7 @@ def wants_a_certificate(folder):
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_only_tls_1_2_is_accepted(secure, folder):
-    """MicroPython's Mbed TLS reports older versions; of 1.3, only the server reports the refusal."""
+    """MicroPython's Mbed TLS reports older versions; for 1.3, only the server reports that the client refuses it."""
     for version, why in (
         ("TLSv1", "tls_version"),
         ("TLSv1_1", "tls_version"),
@@ -130,7 +130,7 @@ def test_only_tls_1_2_is_accepted(secure, folder):
 
 
 def test_a_server_that_requires_a_client_certificate(secure, folder):
-    """Mutual TLS: the right certificate in PEM or DER, none, and one of another authority."""
+    """Mutual TLS with the right certificate in PEM or DER, without a certificate, and with one of another authority."""
     server = secure("server", change=wants_a_certificate(folder))
     (folder / "device.der").write_bytes(ssl.PEM_cert_to_DER_cert((folder / "device.pem").read_text()))
     for cert in ("device.pem", "device.der"):
@@ -143,7 +143,7 @@ def test_a_server_that_requires_a_client_certificate(secure, folder):
 
 
 def test_a_certificate_that_is_switched_after_a_redirect(secure, folder):
-    """To another server with an invalid certificate, and back to the same address with that certificate."""
+    """The redirect leads to another server with an invalid certificate, or to the same address, which now has it."""
     switched = secure("self-signed")
     first = secure("server", b"HTTP/1.1 307 X\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % switched.url.encode())
     assert reason(ask(first, folder)) == "tls_untrusted" and not switched.requests
@@ -216,15 +216,15 @@ class Stalling:
                 piece = behind.recv(self.left)
                 conn.sendall(piece)
                 self.left -= len(piece)
-            conn.recv(1)  # until the client leaves
+            conn.recv(1)  # until the client disconnects
         raise OSError("stalled")
 
 
 @pytest.mark.parametrize("politely", (True, False))
 def test_a_truncated_body_is_noticed(secure, folder, politely):
-    """With or without close_notify: only the announced length, or the last chunk, shows that a body is complete.
+    """With or without close_notify, only the announced length or the last chunk shows that a body is complete.
 
-    A peer that sends close_notify and then waits for ours costs the whole limit: the C code's read drops a
+    A peer that sends close_notify and then waits for ours costs the whole limit: the read function in C drops a
     close_notify that arrives with the last bytes.
     """
 

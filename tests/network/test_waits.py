@@ -57,7 +57,7 @@ def test_silence_at_each_step_times_out(serve, begin, transport):
     ),
 )
 def test_dripped_bytes_time_out(serve, begin):
-    """The limit is for the head and for each buffer, not for each byte."""
+    """The limit applies to the head and to each buffer, not to each byte."""
 
     def answer(conn, request):
         conn.sendall(begin)
@@ -75,7 +75,7 @@ def test_dripped_bytes_time_out(serve, begin):
 
 @pytest.mark.parametrize("chunked", (False, True))
 def test_a_slow_but_steady_body_arrives(serve, chunked):
-    """The limit counts from one buffer to the next: a body that takes longer arrives."""
+    """The limit applies from one buffer to the next, so a body that takes longer in total arrives."""
 
     def answer(conn, request):
         conn.sendall(OK + (b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 100") + b"\r\n\r\n")
@@ -145,7 +145,7 @@ def test_cancelling_while_the_time_limit_expires(serve, limit_ms, stop_ms):
 
 
 def test_connection_reset_by_the_peer(serve):
-    """Before the head, and within the body."""
+    """The connection is reset before the head, or within the body."""
     for begin in (b"", OK, OK + b"Content-Length: 50\r\n\r\nhello"):
 
         def answer(conn, request):

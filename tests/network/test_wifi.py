@@ -10,7 +10,7 @@ GOT_IP, NOT_FOUND, WRONG_PASSWORD, HANDSHAKE = 1010, 201, 202, 204
 
 
 def live(script, up_ms=2000, run_ms=2000, raises=False):
-    """The result of run_wifi.py; an entry of the script is (status, ms until it, ms until the link is lost or None)."""
+    """The result of run_wifi.py; an entry of `script` is (status, ms until it, ms until the link is lost or None)."""
     case = {"script": script, "up_ms": up_ms, "run_ms": run_ms, "raises": raises}
     done = subprocess.run(
         [MICROPYTHON, str(HERE / "run_wifi.py"), str(LIB), str(HERE / "fake_radio")],
@@ -38,12 +38,12 @@ def test_rejoining_after_a_loss():
 
 
 def test_a_finished_link_task_is_restarted():
-    """It ended with a MemoryError; then the link is lost, and up() is called."""
+    """The task ended with a MemoryError; then the link is lost, and up() is called."""
     assert live([(GOT_IP, 20, 60), (GOT_IP, 20, None)], run_ms=200, raises=True)["events"][-1] == [True, ""]
 
 
 def test_no_servers_after_a_loss():
-    """ifconfig() keeps its old values."""
+    """ifconfig() keeps the old values, which are not used."""
     result = live([(GOT_IP, 20, 500), (None, 0, None)], run_ms=800)
     assert result["events"][-1] == [False, "lost"] and result["servers"] == []
 

@@ -20,7 +20,8 @@ LIB = HERE.parent.parent / "lib"
 VECTORS = Path("../shared/vectors")  # published tests of others, beside the repository
 RUNNER = HERE / "run_micropython.py"
 DIGEST = "digest: "
-# For `make sweep`: seconds each. A marker would need pytest, which these files can't import on MicroPython.
+# Only for `make sweep`, because each takes seconds. A marker would need pytest, which these files can't import on
+# MicroPython.
 LONG = (
     "digest_of_every_key_with_every_value", "test_every_key_refuses_invalid_values_with_a_message",
     "test_against_zoneinfo_every_minute_of_a_year", "digest_of_a_year_of_openings",
@@ -89,7 +90,7 @@ def pytest_collect_file(file_path, parent):
 
 
 def pytest_collection_finish():
-    gc.freeze()  # the agent collects often: what the tests are made of need not be looked at each time
+    gc.freeze()  # the agent often collects garbage, and the objects of the tests need not be searched each time
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -97,7 +98,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent == HERE and item.name.partition("[")[0] in LONG:
             item.add_marker(pytest.mark.sweep)
-    if VECTORS.exists() or os.environ.get("CI") == "true":  # there nothing is skipped: it fails
+    if VECTORS.exists() or os.environ.get("CI") == "true":  # in CI, nothing is skipped: tests without vectors fail
         return
     for item in items:
         if item.path.parent == HERE and "vectors" in item.name:

@@ -44,11 +44,11 @@ def test_certificates_in_pem_and_der():
 
 def test_pem_without_one_line_is_refused():
     lines = (pem(ONE) + pem(TWO)).split("\n")
-    first = len(pem(ONE).split("\n")) - 2  # where the first one ends
+    first = len(pem(ONE).split("\n")) - 2  # where the first certificate ends
     for i in range(len(lines) - 1):
         found = read("\n".join(lines[:i] + lines[i + 1 :]))
         if i in (0, first + 1):
-            assert found == ([TWO] if i == 0 else [ONE]), i  # a certificate that never begins is text
+            assert found == ([TWO] if i == 0 else [ONE]), i  # a certificate without its first line is text
         else:
             assert found is None, i
 

@@ -66,7 +66,7 @@ GOOD = {
     "wifi.hostname": [("board", "board")],
     "wifi.timeout": [("1 min", 60)],
 }
-# kind -> (what is refused, what the error says is allowed)
+# kind -> (refused values, the allowed values in the words of the error)
 BAD = {
     "text": ((None, True, 1, 1.5, [], ["a"], {}), "a text in quotes"),
     "name": (("",), "not empty"),
@@ -148,7 +148,7 @@ def test_every_key_refuses_invalid_values_with_a_message():
                 ]
             for values, allowed in cases:
                 for value in values:
-                    if (key, value) == ("api", {}):  # Ioto's, with nothing in it
+                    if (key, value) == ("api", {}):  # an empty object: the form of Ioto's own files
                         continue
                     flat = dict(NEEDED)
                     flat[key] = value

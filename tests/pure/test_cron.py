@@ -1,4 +1,4 @@
-"""Windows against brute force, every minute around each clock change, and against the field's libraries."""
+"""Windows compared with brute force, every minute around each clock change, and with cronsim and zoneinfo."""
 
 import gc
 
@@ -12,7 +12,7 @@ from ioto.window import closes_s, is_open, next_open, opened_s
 from ioto.zone import parse as zone_of
 
 if hasattr(gc, "threshold"):
-    gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
+    gc.threshold(1 << 21)  # on MicroPython, reused memory is faster than new memory
 
 BERLIN = zone_of("CET-1CEST,M3.5.0,M10.5.0/3")
 LORD_HOWE = zone_of("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0")
@@ -47,7 +47,7 @@ BAD = {
 
 
 def dice(seed):
-    """The same integers on every interpreter: dice(seed)(n) is one in [0, n)."""
+    """The same integers on every interpreter: dice(seed)(n) returns one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -58,7 +58,7 @@ def dice(seed):
 
 
 def random_window(roll, wide=3):
-    """Five fields at random; 1 in `wide` minutes and hours is `*`."""
+    """A random window of five fields; one in `wide` minutes and hours is `*`."""
 
     def field(low, high, star):
         if roll(star[1]) < star[0]:
@@ -80,7 +80,7 @@ def random_window(roll, wide=3):
 
 
 def values(text, low, high):
-    """The set that one field describes, read literally."""
+    """The set of values that one field describes, read literally."""
     found = set()
     for piece in text.split(","):
         span, _, step = piece.partition("/")
@@ -122,7 +122,7 @@ def stretches():
 
 
 def check_next(window, zone, begin, want, i):
-    """next_open, closes_s and opened_s at minute `i` of the brute-force list `want`, which begins at `begin`."""
+    """Check next_open, closes_s and opened_s at minute `i` of the brute-force list `want`, which begins at `begin`."""
     at, end = begin + 60 * i, begin + 60 * len(want)
     replay = (window[0], zone, at)
     opens = next((j for j in range(i, len(want)) if want[j]), None)
@@ -171,7 +171,7 @@ def test_seconds_within_a_minute():
 
 
 def openings(window, zone, begin, end):
-    """[(first second, second after the last)] between two times, by next_open and closes_s alone."""
+    """[(first second, second after the last)] of the openings between two times, by next_open and closes_s alone."""
     found = []
     at = next_open(window, begin, zone)
     while at is not None and at < end:
@@ -190,7 +190,7 @@ def test_skipped_and_repeated_minutes():
         (repeat + 1800, repeat + 1860),
         (repeat + 5400, repeat + 5460),
     ]
-    hour = parse("* 2 * * *")  # the hour that comes twice is one opening of two hours
+    hour = parse("* 2 * * *")  # the repeated hour is one opening of two hours
     assert openings(hour, BERLIN, repeat - 7200, repeat + DAY - 3600) == [(repeat, repeat + 7200)]
     night = parse("* 1-3 * * *")
     assert openings(night, BERLIN, skip - 3600, skip + DAY - 7200) == [(skip, skip + 7200)]
@@ -245,7 +245,7 @@ def test_against_cronsim_every_minute_of_two_years():
         if not cronsim_agrees(text):
             continue
         ours = openings(parse(text), UTC, begin, end)
-        if sum(b - a for a, b in ours) > 60 * 20000:  # it counts single minutes, and takes long over open days
+        if sum(b - a for a, b in ours) > 60 * 20000:  # cronsim counts single minutes, which takes long if many are open
             continue
         theirs = []
         for t in CronSim(text, start):
@@ -307,11 +307,11 @@ def test_windows_that_never_close_are_recognised():
 def test_rare_windows():
     at = days(2096, 3, 1) * DAY
     assert next_open(parse("0 0 29 2 *"), at, UTC) == days(2104, 2, 29) * DAY
-    # 2096-02-29 is a Wednesday: where summer begins on February's last one, half past two is skipped for another eight
-    # years
+    # 2096-02-29 is a Wednesday. If daylight time begins on the last Wednesday of February, 2:30 is skipped on that day,
+    # and the next opening is eight years later.
     zone = zone_of("AAA0BBB,M2.5.3,M10.5.0")
     assert next_open(parse("30 2 29 2 *"), days(2092, 3, 1) * DAY, zone) == days(2104, 2, 29) * DAY + 5400
-    # and where it begins on each February 29, for ever
+    # if it begins on each February 29, there is no opening
     assert next_open(parse("30 2 29 2 *"), at, zone_of("AAA0BBB,59,300")) is None
 
 
@@ -359,7 +359,7 @@ def test_windows_on_impossible_days_are_refused():
             except ValueError:
                 parsed = False
             assert parsed == any(day <= lengths[m - 1] for m in chosen), (day, text)
-            parse("0 0 %d %s 1" % (day, text))  # or on Mondays
+            parse("0 0 %d %s 1" % (day, text))  # valid, because Mondays match too
 
 
 def test_invalid_windows_name_the_field():

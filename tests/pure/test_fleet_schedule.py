@@ -1,4 +1,4 @@
-"""Whole fleets: how jitter spreads them over a window, beyond a period, and after a power failure."""
+"""Whole fleets: how jitter spreads them over a window, over more than a period, and after a power failure."""
 
 from fleets import DAY, HOUR, IDS, MINUTE, NOON, UTC, due, even
 from ioto.calendar import days
@@ -7,7 +7,7 @@ from ioto.schedule import rest_s
 
 
 def test_devices_are_spread_over_the_whole_jitter():
-    """Without a window, after a check-in and after power-on; also if it is longer than the period."""
+    """Tested without a window, after a check-in and after power-on, also with a jitter longer than the period."""
     anytime = parse("anytime")
     for period, jitter in ((HOUR, HOUR), (DAY, HOUR), (10 * MINUTE, HOUR), (HOUR, MINUTE), (MINUTE, DAY)):
         bins = min(20, jitter)
@@ -21,7 +21,7 @@ def test_devices_are_spread_over_the_whole_jitter():
             jitter,
             bins,
         )
-        tried = NOON - period - 5 * HOUR  # power was gone for five hours
+        tried = NOON - period - 5 * HOUR  # the power was off for five hours
         if jitter <= 5 * HOUR:
             even(
                 [due(anytime, UTC, NOON, id, tried, up=0, period=period, jitter=jitter) for id in IDS[:2000]],
@@ -43,13 +43,13 @@ def test_fleet_is_spread_over_its_window():
         even([NOON + due(window, UTC, NOON, id, jitter=jitter) for id in IDS], opens, length, 60)
     window = parse("0 2 * * *")
     assert {due(window, UTC, NOON, id, jitter=0) for id in IDS[:99]} == {opens - NOON}
-    # In another window the devices have other times: none is always the last.
+    # In another window, the devices have other times, so no device is always the last.
     places = [[due(parse(t), UTC, NOON, id) for id in IDS[:500]] for t in ("0 2 * * *", "0 3 * * *")]
     assert sum(a + HOUR == b for a, b in zip(*places)) < 25
 
 
 def test_fleet_is_spread_after_a_power_failure():
-    """Over the jitter from the start on, or over the rest of the window if that is less."""
+    """Devices are spread over the jitter after the start, or over the rest of the window if that is shorter."""
     tried = NOON - DAY - HOUR
     even([due(parse("anytime"), UTC, NOON, id, tried - HOUR, up=0) for id in IDS[:4000]], 0, HOUR, 60)
     even([due(parse("anytime"), UTC, None, id, tried, up=0) for id in IDS[:4000]], 0, HOUR, 60)
@@ -62,7 +62,7 @@ def test_fleet_is_spread_after_a_power_failure():
         ("0-10 12 * * *", NOON + 5 * MINUTE, 5 * MINUTE, 5 * MINUTE),
     ):
         some = [id for id in IDS[:1200] if due(parse(window), UTC, now, id, tried, up=DAY, jitter=jitter) == 0]
-        assert len(some) == 1200  # all are past their place
+        assert len(some) == 1200  # the own times of all these devices have passed
         even([due(parse(window), UTC, now, id, tried, up=0, jitter=jitter) for id in some], 0, length, 20)
 
 

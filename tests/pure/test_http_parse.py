@@ -1,4 +1,4 @@
-"""HTTP: URLs against urllib, dates against email.utils, every byte at each position of a head."""
+"""HTTP: URLs compared with urllib, dates with email.utils; every byte at each position of a head."""
 
 import hashlib
 
@@ -223,7 +223,7 @@ def test_headers():
         "date": "a",
         "retry-after": "5",
     }
-    assert parsed(b'ETag: W/"1"\r\n') == parsed(b'ETag: w/"1"\r\n') == {}  # may not stand in If-Range
+    assert parsed(b'ETag: W/"1"\r\n') == parsed(b'ETag: w/"1"\r\n') == {}  # not allowed in If-Range
     for lines in (
         (b"no colon\r\n",),
         (b": x\r\n",),
@@ -331,7 +331,7 @@ def test_body_lengths():
         assert refused(http.body_length, 200, headers) == refused(http.body_length, 404, headers) == "http_malformed", (
             coding
         )
-        assert http.body_length(302, headers) == 5 and http.body_length(304, headers) == 0  # that body is not read
+        assert http.body_length(302, headers) == 5 and http.body_length(304, headers) == 0  # these bodies are not read
     for lines in (
         (b"aws-chunked",),
         (b"",),

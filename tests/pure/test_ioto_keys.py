@@ -1,4 +1,4 @@
-"""Files of Ioto's own agent: form, key names, what is ignored, and where a wrong key is still an error."""
+"""Files of Ioto's own agent: their form, key names, ignored keys, and where a wrong key is still an error."""
 
 import json
 
@@ -6,7 +6,7 @@ from config_files import Folder, nested, refused
 from ioto import config, ioto_keys
 from ioto.config import DEFAULTS, ConfigError
 
-# Every key of the files that Ioto publishes with its apps and tests, in the places where they stand there.
+# Every key of the files that Ioto publishes with its apps and tests, at the same places.
 PUBLISHED = """
 {
     version: '1.0.0', profile: 'dev', app: "demo",
@@ -96,7 +96,7 @@ def test_id_is_generated_if_the_file_has_none():
 
 
 def test_files_are_found_in_iotos_places():
-    """`@name` is relative to the folder, or to its folder state; the authority must exist."""
+    """`@name` is relative to the folder, or to its subfolder state; the file of the authority must exist."""
     with Folder() as folder:
         import os
 
@@ -134,7 +134,7 @@ def test_conditional_settings_of_the_profile():
     assert found["update.period"] == 2 * 86400 and found["update.throttle"] == 20 and found["log.level"] == "info"
     for profile, days in (("prod", 1), ("dev", 2)):
         assert noted(text.replace("profile: 'dev'", "profile: '%s'" % profile))[0]["update.period"] == days * 86400
-    assert noted(text.replace("profile: 'dev',", ""))[0]["update.period"] == 2 * 86400  # which is Ioto's default
+    assert noted(text.replace("profile: 'dev',", ""))[0]["update.period"] == 2 * 86400  # Ioto's default: dev
     for odd in (
         "1",
         "[]",
@@ -154,7 +154,7 @@ def test_conditional_settings_of_the_profile():
 
 
 def test_unknown_keys_in_a_file_of_ioto():
-    """A warning with a hint; an error if the key, or the one it resembles, concerns updates, trust or time."""
+    """Unknown keys give a warning with a hint, or an error if they, or similar keys, concern updates, trust or time."""
     for key, value, hint in (
         ("coap", "{ port: 1 }", ""),
         ("log.levl", "'info'", " (log.level?)"),
@@ -172,7 +172,7 @@ def test_unknown_keys_in_a_file_of_ioto():
         found, notes = noted(text)
         assert ("warn", "ioto.json5: %s: unknown key%s, ignored" % (key, hint)) in notes, (key, notes)
         assert set(found) == set(DEFAULTS)
-        refused(json.dumps(nested({key: 1})), key + ": unknown key" + hint + "; here are ")  # in a file of ours
+        refused(json.dumps(nested({key: 1})), key + ": unknown key" + hint + "; here are ")  # in this project's form
     for key, near in (
         ("update.shedule", "update.schedule"),
         ("update.x", ""),

@@ -1,4 +1,4 @@
-"""JSON5 against the reference library: generated documents, mutated ones, and errors with their position."""
+"""JSON5 compared with the reference library: generated documents, mutated ones, and errors with their position."""
 
 from ioto.json5 import loads
 
@@ -24,7 +24,7 @@ def outcome(parser, text):
 
 
 def mutated():
-    """Every valid text with each character removed, doubled, or replaced by one of a few."""
+    """Every valid text with each character removed, doubled, or replaced by one of a few others."""
     for text in GOOD:
         for i in range(len(text)):
             yield text[:i] + text[i + 1 :]
@@ -47,7 +47,7 @@ def test_against_json5():
     for text in list(GOOD) + list(BAD) + sorted(set(mutated())):
         if (
             "Infinity" in text or "NaN" in text or "\\ud" in text
-        ):  # the library leaves surrogates apart; JavaScript joins them
+        ):  # the library keeps surrogates apart, JavaScript joins them
             continue
         assert outcome(loads, text) == outcome(json5.loads, text), repr(text)
         seen += 1
@@ -66,7 +66,7 @@ b\\'c"d\\u0041', deep: [[[{a: []}]]],
 
 
 def damaged(n):
-    """`n` copies of a document in the form of Ioto, each with one to three small errors; seeded."""
+    """`n` copies of a document in the form of Ioto, each with one to three small random errors."""
     import random
 
     random.seed(n)
@@ -150,7 +150,7 @@ def test_against_json_every_document_of_json():
 
 
 def spelled(value):
-    """The same text on both interpreters, whose repr() of characters and order of keys differ."""
+    """`value` as the same text on both interpreters, which differ in repr() of characters and in the order of keys."""
     if isinstance(value, str):
         return ".".join(str(ord(c)) for c in value)
     if isinstance(value, dict):
@@ -165,7 +165,7 @@ def digest_of_the_mutated():
 
     sha = hashlib.sha256()
     for text in mutated():
-        if "e" not in text and "." not in text:  # floats print differently
+        if "e" not in text and "." not in text:  # the interpreters print floats differently
             sha.update(outcome(lambda t: spelled(loads(t)), text).encode())
     return "".join("%02x" % b for b in sha.digest())
 

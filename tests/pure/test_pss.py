@@ -1,4 +1,4 @@
-"""RSASSA-PSS against the published vectors, against `cryptography`, and with damaged input."""
+"""RSASSA-PSS compared with the published vectors and with `cryptography`, and with damaged input."""
 
 import json
 from hashlib import sha256
@@ -19,7 +19,7 @@ def unhex(text):
 
 
 def vectors(name):
-    """(key, test, salt length) of a published file; conftest.py skips what asks for one that is not here."""
+    """(key, test, salt length) of a published file; conftest.py skips these tests if the files are missing."""
     with open(VECTORS % name) as f:
         found = json.load(f)
     for group in found["testGroups"]:
@@ -33,7 +33,7 @@ def vectors(name):
 def test_published_vectors():
     for name, count in (("2048_sha256_mgf1_32", 108), ("3072_sha256_mgf1_32", 108), ("2048_sha256_mgf1_0", 103)):
         for key, test, salt in vectors(name):
-            # In the file for a salt of 0 one is signed with ours, which makes it wrong there and right here.
+            # In the file for salt length 0, one signature has length 32: it is invalid there, but valid here.
             wanted = test["result"] == "valid" if salt == 32 else test["comment"] == "s_len changed to 32"
             found = decided(key, sha256(unhex(test["msg"])).digest(), unhex(test["sig"]))
             assert found == wanted, (name, test["tcId"], test["comment"])
@@ -41,13 +41,13 @@ def test_published_vectors():
         assert count == 0, name
 
 
-primes = {}  # bits -> two of that size; they take long to find
+primes = {}  # bits -> two primes of this size, which take long to find
 
 
 def made(sizes):
     """Private keys with a modulus of any size, also an odd number of bits.
 
-    `cryptography` creates only keys with an even number of bits, whose primes are used.
+    The primes are from keys of `cryptography`, which creates only keys with an even number of bits.
     """
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -121,7 +121,7 @@ def test_against_keys_that_are_too_small_or_too_big():
 
 
 class Counted(int):
-    """A modulus that counts the reductions modulo it."""
+    """A modulus that records the size of each number that is reduced by it."""
 
     seen = []
 
@@ -142,7 +142,7 @@ def test_against_counting_multiplications_of_each_turn():
 
 
 def test_against_damaged_input(count=3000):
-    """Bits, bytes and lengths of signature, digest and key: the result is always False, without an exception."""
+    """Damaged signatures, digests and keys give False, without an exception; some damaged keys are refused before."""
     import random
 
     rng = random.Random(2)
@@ -183,7 +183,7 @@ def damaged(rng, raw):
 
 
 def test_published_vectors_take_seventeen_multiplications():
-    """16 squarings and one multiplication, for any input."""
+    """The check takes 16 squarings and one multiplication, or ends at once."""
     for name in ("2048_sha256_mgf1_32", "3072_sha256_mgf1_32"):
         for key, test, _ in vectors(name):
             steps = len([1 for step in pss.verify(key, bytes(32), unhex(test["sig"]))])
@@ -191,7 +191,7 @@ def test_published_vectors_take_seventeen_multiplications():
 
 
 def test_invalid_signatures_of_any_length():
-    """Of any length, for a modulus of any length: False at once."""
+    """The result is always False; it is False at once if the length is wrong or the number is too large."""
     for bits in (2048, 2049, 3072, 4096):
         n = (1 << bits) - 1
         for size in (0, 1, 255, 256, 257, 383, 384, 385, 511, 512, 513, 4000):

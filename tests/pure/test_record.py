@@ -1,4 +1,4 @@
-"""The record: a cut at every byte of every write leaves the old or the new one; invalid data is never accepted."""
+"""The record: a cut at any byte of any write leaves the old or the new one; invalid data is never accepted."""
 
 import os
 
@@ -60,7 +60,7 @@ def test_every_changed_byte_is_detected():
         for flip in (1, 0x20, 0x80):
             spoilt = raw[:i] + bytes([raw[i] ^ flip]) + raw[i + 1 :]
             found = decode(spoilt)
-            # hexadecimal digits of the check may change their case, nothing else may
+            # only the case of the checksum's hexadecimal digits may change
             assert found is None or spoilt.lower() == raw.lower(), (i, flip)
 
 
@@ -89,7 +89,7 @@ def test_started_save_is_finished_before_the_next():
     pair = fresh()
     pair.save_now({"i": 0})
     pair._going = pair._steps({"i": 1})
-    next(pair._going)  # the file is open, nothing in it
+    next(pair._going)  # the file is open and still empty
     pair.save_now({"i": 2})
     assert pair.seq == 3
     assert decode(get(pair.paths[1])) == (3, {"i": 2})

@@ -1,4 +1,4 @@
-"""The envelope and the manifest: what is accepted, and that nothing else is."""
+"""The envelope and the manifest: which are accepted, and that all others are refused."""
 
 import json
 
@@ -89,7 +89,7 @@ def test_invalid_envelopes_are_refused():
         good[:8] + b"\xff\xff\xff\xff" + good[12:],
     ):
         assert reason(release.unwrap, bad) == "manifest_malformed"
-    for n in range(8, 12):  # each length, each bit: never an exception of another kind
+    for n in range(8, 12):  # no flipped bit in a length raises another kind of exception
         for bit in range(8):
             bad = bytearray(good)
             bad[n] ^= 1 << bit
@@ -101,7 +101,7 @@ def test_every_field_accepts_only_its_type():
     more = dict(base="ef" * 32, minimum="1.0.0-rc.1", expires=0)
     assert release.parse(manifest(**more)) == with_(GOOD, **more)
     for key, (kind, needed) in release.FIELDS.items():
-        if key == "down":  # below
+        if key == "down":  # tested below
             continue
         good = with_(GOOD, **more)[key]
         for value in (None, True, False, -1, 0, 1.5, 7, "", "x", "1.2.0", [], {}, ["x"]):

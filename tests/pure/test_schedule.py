@@ -13,7 +13,7 @@ from ioto.window import closes_s, is_open, next_open
 from ioto.zone import parse as zone_of
 
 if hasattr(gc, "threshold"):
-    gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
+    gc.threshold(1 << 21)  # on MicroPython, reused memory is faster than new memory
 
 BERLIN = zone_of("CET-1CEST,M3.5.0,M10.5.0/3")
 LORD_HOWE = zone_of("<+1030>-10:30<+11>-11,M10.1.0,M4.1.0")
@@ -29,7 +29,7 @@ LIVES = (  # window, zone, period, jitter
 
 
 def dice(seed):
-    """The same integers on every interpreter: dice(seed)(n) is one in [0, n)."""
+    """The same integers on every interpreter: dice(seed)(n) returns one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -46,14 +46,14 @@ class Device:
         self.id, self.window, self.zone, self.period_s, self.jitter_s = id, parse(window), zone, period_s, jitter_s
         self.tried_s, self.failures, self.hold_s = None, 0, 0  # the record
         self.t = t  # true Unix time
-        self.error = 0  # of its clock; None if that was never set
-        self.last = None  # truth about the last check-in: (when it counts from, error of the clock, how long to rest)
+        self.error = 0  # error of its clock; None if the clock was never set
+        self.last = None  # last check-in, by the true time: (when it counts from, error of the clock, how long to rest)
         self.boot(True)
 
     def boot(self, cold):
         self.cold, self.boot_t, self.tried_up_s = cold, self.t, None
         if cold:
-            self.error = None  # power was gone, and with it the clock
+            self.error = None  # without power, the clock loses its time
 
     def clock(self, after=0):
         return None if self.error is None else self.t + after + self.error
@@ -106,7 +106,7 @@ def never_outside_the_window(device):
 
 
 def never_too_soon(device):
-    """Not before the period, the back-off or the hold has passed, as far as uptime or clock can tell."""
+    """No check-in begins before the period, back-off or hold has passed, as far as uptime or clock can tell."""
     if device.last is None:
         return
     counts, error, rest = device.last
@@ -118,7 +118,7 @@ def never_too_soon(device):
 def bounded_wait(device, due):
     """Whatever the clock does, the wait is at most one rest.
 
-    It continues to the device's own time in the next opening of the window.
+    With a window, the device then waits for its own time in the next opening.
     """
     window, zone = device.window, device.zone
     rest = max(device.rest_s(), POWER_S, device.jitter_s)
@@ -135,9 +135,9 @@ def bounded_wait(device, due):
 
 
 def answers_consistently(device, due, roll):
-    """Asked again on the way, the schedule names the same time.
+    """If asked again before the check-in is due, the schedule returns the same time.
 
-    Once that has come, the check-in stays due while the window is open.
+    After that time, the check-in stays due while the window is open.
     """
     if due is None:
         return
@@ -167,7 +167,7 @@ def disturb(device, roll):
 
 
 def live(seed, settings, events):
-    """Simulate so many events; yields (true time, uptime) of each check-in that began."""
+    """Simulate `events` events; yields (true time, uptime) of each check-in that began."""
     roll = dice(seed)
     device = Device("ID%d" % seed, *settings, t=NOON + roll(400 * DAY))
     for _ in range(events):
@@ -181,11 +181,11 @@ def live(seed, settings, events):
             continue
         device.t += due + roll(3)
         if device.due_s():
-            continue  # late, and the window has closed
+            continue  # too late: the window has closed
         never_outside_the_window(device)
         never_too_soon(device)
         yield device.t, device.t - device.boot_t
-        if roll(8):  # else the window closed on it, which counts as nothing
+        if roll(8):  # otherwise the window closed during the check-in, which then does not count
             device.check(roll(90), roll(3) > 0, roll(4) // 3 * roll(2 * DAY))
         else:
             device.t += 1
@@ -196,7 +196,7 @@ def test_random_lives_keep_the_invariants():
     for n, settings in enumerate(LIVES):
         for seed in range(3):
             checks += len(list(live(100 * n + seed, settings, 150)))
-    for seed in (200400, 300402, 500410):  # a place that had to be told from an opening long ago
+    for seed in (200400, 300402, 500410):  # in these, a time in the window depends on an opening long ago
         checks += len(list(live(seed, LIVES[4], 300)))
     assert checks > 1000, checks
 
@@ -224,14 +224,14 @@ def days_with_a_check(window, zone, period_s, jitter_s, begin, count, late):
 
 
 def test_time_a_little_before_the_period_is_accepted():
-    """By at most a minute and a 256th of the period; never after a failure or if the cloud requested a wait."""
+    """A check-in may be early by a minute or 1/256 period, whichever is less; not after a failure or during a hold."""
     window = parse("0 2 * * *")
     opens = days(2027, 6, 2) * DAY + 2 * HOUR
     place = NOON + due(window, UTC, NOON, "ID", jitter=HOUR)
     assert opens < place < opens + 50
     for period in (HOUR, 4 * HOUR, 13 * HOUR):
-        for early in range(-70, 71):  # its rest is over that long after its place
-            tried = place + early - period  # the period has passed `early` seconds after the place
+        for early in range(-70, 71):  # the rest ends so many seconds after the device's own time
+            tried = place + early - period  # the period has passed `early` seconds after the device's own time
             for failures, hold in ((0, 0), (1, period * 8 // 10), (0, period)):
                 rest = rest_s(period, 0, failures, hold, "ID")
                 tried = place + early - rest
@@ -242,7 +242,7 @@ def test_time_a_little_before_the_period_is_accepted():
                         window, UTC, now, "ID", tried, up=0, cold=False, period=period, failures=failures, hold=hold
                     )
                     assert now + found == want, (period, early, failures, now - opens)
-                if place + 1 < opens + 60:  # and some seconds later still
+                if place + 1 < opens + 60:  # the same if asked a second later
                     found = due(
                         window,
                         UTC,
@@ -279,12 +279,12 @@ def test_search_is_bounded():
 
 
 def test_daily_window_with_daily_period_is_used_daily():
-    """Although each check-in begins seconds late and takes longer than the rest of the window."""
+    """This works although each check-in begins some seconds late, and takes longer than the rest of the window."""
     for window in ("0 2 * * *", "midnight", "night"):
         for jitter in (0, HOUR):
             found = days_with_a_check(window, UTC, DAY, jitter, NOON, 365, 2)
             assert 364 <= found <= 366, (window, jitter, found)
-    # where a day has 23 hours, a day's period has not passed: one day is left out
+    # on a day of 23 hours, a period of a day has not passed, so one check-in is omitted
     assert 363 <= days_with_a_check("0 4 * * *", BERLIN, DAY, HOUR, NOON, 365, 2) <= 365
 
 
@@ -320,7 +320,7 @@ def test_wait_requested_by_the_cloud():
                 rest = rest_s(MINUTE, 0, failures, hold, id)
                 own = rest_s(MINUTE, 0, failures, 0, id)
                 assert max(hold, own) <= rest <= max(hold * 5 // 4, own), (hold, failures, id, rest)
-                # and over a reset
+                # the same after a reset
                 for gone in (0, 1, rest - 1, rest, rest + 1):
                     left = due(
                         parse("anytime"),
@@ -335,7 +335,7 @@ def test_wait_requested_by_the_cloud():
                         hold=hold,
                     )
                     assert left == max(0, rest - gone), (hold, failures, id, gone, left)
-    assert rest_s(MINUTE, 0, 1, 1 << 60, "ID") <= HOLD_MOST_S * 5 // 4  # not for ever
+    assert rest_s(MINUTE, 0, 1, 1 << 60, "ID") <= HOLD_MOST_S * 5 // 4  # the hold is limited
     even([rest_s(MINUTE, 0, 1, 4000, id) for id in IDS[:3000]], 4000, 1000, 20)
     assert rest_s(MINUTE, 0, 0, None, "ID") == rest_s(MINUTE, 0, 0, -5, "ID") == MINUTE
 
@@ -343,10 +343,10 @@ def test_wait_requested_by_the_cloud():
 def test_without_a_clock():
     anytime, day = parse("anytime"), parse("day")
     assert due(anytime, UTC, None, "ID") == 0 and due(day, UTC, None, "ID") is None
-    # the period runs on the uptime
+    # the period is measured by the uptime
     assert due(anytime, UTC, None, "ID", 0, tried_up=100, up=100 + DAY - 1, jitter=0) == 1
     assert due(anytime, UTC, None, "ID", 0, tried_up=100, up=100 + DAY, jitter=0) == 0
-    # after a reset, the time of the last one is unknown: its interval counts as passed, except for a pause
+    # after a reset, the time of the last check-in is unknown: its interval counts as passed, except for a pause
     assert due(anytime, UTC, None, "ID", NOON, up=0, cold=False) == 0
     assert due(anytime, UTC, None, "ID", NOON, up=0, failures=9, cold=False) == 0
     assert due(anytime, UTC, None, "ID", NOON, up=0) < HOUR
@@ -354,19 +354,19 @@ def test_without_a_clock():
     for jitter in (0, MINUTE):
         assert due(anytime, UTC, None, "ID", 0, up=0, failures=9, jitter=jitter) == POWER_S
         assert due(anytime, UTC, None, "ID", 0, up=POWER_S, failures=9, jitter=jitter) == 0
-    # once it is set the window counts
+    # once the clock is set, the window applies
     assert due(day, UTC, NOON, "ID", 0, cold=False) == 0
 
 
 def test_clock_jumps():
     anytime, day = parse("anytime"), parse("day")
     for jump in (-8000 * DAY, -DAY, -1, 1, DAY, 8000 * DAY):
-        # in one boot nothing changes
+        # within one boot, a jump changes nothing
         for up in (100, 100 + DAY // 2, 99 + DAY):
             want = 100 + DAY - up
             assert due(anytime, UTC, NOON + jump, "ID", NOON, tried_up=100, up=up, jitter=0) == want
             assert want - SLACK_S <= due(day, UTC, NOON + jump, "ID", NOON, tried_up=100, up=up, jitter=0) <= want + DAY
-    for back in (1, DAY, 8000 * DAY):  # behind the last check-in: over a reset that is taken as passed
+    for back in (1, DAY, 8000 * DAY):  # behind the last check-in: after a reset, the interval counts as passed
         assert due(anytime, UTC, NOON - back, "ID", NOON, cold=False) == 0
         assert due(anytime, UTC, NOON - back, "ID", NOON, up=0) < HOUR
 

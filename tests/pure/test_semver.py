@@ -1,4 +1,4 @@
-"""Versions against the semver library, over every combination of parts, and the specification's lists."""
+"""Versions compared with the semver library, over every combination of parts, and with the specification's lists."""
 
 from ioto.semver import compare, is_valid, parse
 

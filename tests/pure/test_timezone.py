@@ -1,4 +1,4 @@
-"""Time zones: every change of every zone of the IANA database against zoneinfo, random rules against the calendar."""
+"""Time zones: every change of every zone of the IANA database, as in zoneinfo; random rules, as in the calendar."""
 
 import gc
 
@@ -8,7 +8,7 @@ from ioto.timezone import local, offset_s, stretch
 from ioto.zone import parse
 
 if hasattr(gc, "threshold"):
-    gc.threshold(1 << 21)  # MicroPython: memory used again is quicker than memory never touched
+    gc.threshold(1 << 21)  # on MicroPython, reused memory is faster than new memory
 
 ZONES = (  # name in the IANA database, its POSIX rule
     ("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3"),
@@ -26,7 +26,7 @@ ZONES = (  # name in the IANA database, its POSIX rule
     ("Etc/UTC", "UTC0"),
 )
 BEGIN, END = 1735689600, 1956528000  # 2025 to 2032
-BAD = {  # text: from where on it is no zone
+BAD = {  # text: the part that the error names
     "": "", "C": "C", "CE": "CE", "CET": "CET", "CET-": "CET-", "CET 1": "CET 1", " UTC": " UTC",
     "CET-1CEST": "CET-1CEST",
     "CET-1CEST,M3.5.0": "CET-1CEST,M3.5.0", "CET-1CEST,M3.5.0,": "", "CET-1CEST,,M3.5.0": "",
@@ -51,7 +51,7 @@ BAD = {  # text: from where on it is no zone
 
 
 def dice(seed):
-    """The same integers on every interpreter: dice(seed)(n) is one in [0, n)."""
+    """The same integers on every interpreter: dice(seed)(n) returns one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -88,7 +88,7 @@ def test_against_zoneinfo():
                 at,
             )
             seen += 1
-        for hour in range(BEGIN, END, 6 * 3600):  # and no change that we do not know of
+        for hour in range(BEGIN, END, 6 * 3600):  # there are no other changes
             assert offset_s(zone, hour) == datetime.fromtimestamp(hour, reference).utcoffset().total_seconds(), (
                 name,
                 hour,
@@ -97,7 +97,7 @@ def test_against_zoneinfo():
 
 
 def database():
-    """(name, ZoneInfo, POSIX string) of every zone whose TZif file has one: it is the last line (RFC 9636)."""
+    """(name, ZoneInfo, POSIX string) of every zone whose TZif file has a POSIX string: its last line (RFC 9636)."""
     import importlib.resources
     from zoneinfo import ZoneInfo, available_timezones
 
@@ -109,9 +109,9 @@ def database():
 
 
 def test_against_every_zone_and_every_change_of_the_database():
-    """In a century in which only the rule applies: every change of twelve years.
+    """All changes in twelve years of a century in which only the rule applies are compared.
 
-    One of them is divisible by four and not a leap year.
+    One of the years is divisible by four, but is not a leap year.
     """
     from datetime import datetime
 
@@ -183,7 +183,7 @@ def takes_effect(rule, year, day_of):
 
 
 def test_random_rules():
-    """The last change before a time decides, also if a rule's hours move it into another year."""
+    """The last change before a time applies, even if a rule's hours move it into another year."""
     roll = dice(20)
     zones = [random_zone(roll, i % 2) for i in range(300)]
     for text in (
@@ -211,7 +211,7 @@ def test_random_rules():
 
 
 def test_against_the_c_library_over_random_rules():
-    """Rules that stay in their year and out of each other's way. (Not zoneinfo: it counts `n` and J59 a day short.)"""
+    """The rules stay in their year and do not overlap. zoneinfo is not used: its `n` and J59 are a day early."""
     import os
     import time
 
@@ -281,13 +281,13 @@ def test_fixed_offsets_ahead_of_utc():
             s = hours * 3600 + minutes * 60
             for text in ("%02d:%02d" % (hours, minutes), "%02d%02d" % (hours, minutes)):
                 assert parse("+" + text) == (s,) and parse("-" + text) == (-s,), text
-    assert parse("CET-1") == parse("<+01>-1") == parse("+01:00") == (3600,)  # POSIX counts the other way
+    assert parse("CET-1") == parse("<+01>-1") == parse("+01:00") == (3600,)  # POSIX offsets have the opposite sign
     assert parse("EST5") == parse("EST+5") == parse("-05:00") and parse("<+0330>-3:30") == parse("+0330")
 
 
 def test_rules_have_defaults():
     assert parse("CET-1CEST,M3.5.0,M10.5.0/3") == parse("CET-1CEST-2,M3.5.0/2,M10.5.0/03:00:00")
-    # daylight time all the year, as RFC 9636 writes it: the two changes fall on one moment
+    # daylight time all the year, as RFC 9636 writes it: both changes are at the same time
     always = parse("XXX3EDT4,0/0,J365/23")
     for at in moments(always):
         assert offset_s(always, at) == -4 * 3600, at

@@ -161,7 +161,7 @@ def test_version_of_another_build_in_the_slot_is_not_used():
 
 
 def test_meaning_of_a_boot():
-    """Every combination of phase, slots and otadata state, against the rules in words."""
+    """Every combination of phase, slots and otadata state, compared with the rules in words."""
     for phase in PHASES:
         for slot in ("ota_0", "ota_1"):
             for running in ("ota_0", "ota_1"):

@@ -115,7 +115,7 @@ def test_the_application_runs_again_after_a_refusal(flash, folder):
 
 @pytest.mark.sweep
 def test_the_size_of_folders_is_counted(port, folder, flash):
-    """Two blocks each on littlefs: nothing is copied if it would not fit."""
+    """Each folder takes two blocks on littlefs; nothing is copied if not everything would fit."""
     for n in range(60):
         (folder / ("d%d" % n)).mkdir()
         (folder / ("d%d" % n) / "x.txt").write_text("x")
@@ -136,7 +136,7 @@ except OSError as e:
 
 
 def test_a_file_system_that_fills_up_during_the_copy(folder, flash):
-    """Nothing is changed, and the copied files are removed again."""
+    """Nothing is changed, and the files copied so far are removed."""
     it = Board(flash)
     it.write_files({"ballast.bin": bytes(540_000)})  # otherwise filling the file system takes long
     it.close()
@@ -183,7 +183,7 @@ def test_ports_without_a_board(tmp_path, folder, monkeypatch):
 
 @pytest.mark.sweep
 def test_a_port_that_is_busy_is_refused(port, folder, flash):
-    """Each of two programs at one port would read bytes that are for the other one."""
+    """Each of two programs at one port would read bytes that are meant for the other one."""
     (folder / "main.py").write_text("print('new')\n")
     with serial.Serial(port, 115200, exclusive=True):
         result = deploy(port, folder, "--force")
@@ -204,7 +204,7 @@ def test_an_older_micropython_is_refused(port, folder, monkeypatch):
 
 @pytest.mark.parametrize("version", [7, pytest.param(0, marks=pytest.mark.sweep)])
 def test_a_micropython_with_another_mpy_version_is_refused(port, folder, flash, monkeypatch, version):
-    """Or one without support for .mpy files: the agent must not be replaced by files that can't be loaded."""
+    """The same without support for .mpy files: the agent must not be replaced by files that can't be loaded."""
     monkeypatch.setattr(prompt, "_IDENTIFY", prompt._IDENTIFY.replace('getattr(i, "_mpy", 0) & 255', str(version)))
     before = files_of(flash)
     result = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])
@@ -237,7 +237,7 @@ def test_info_describes_the_board(port, flash):
 
 @pytest.mark.sweep
 def test_info_of_a_board_with_authorities_and_keys(flash, folder, tmp_path):
-    """As in the README: the settings name files, which the agent checks."""
+    """The settings name files, as in the README, and the agent checks these files."""
     certificates.make(tmp_path / "tls", ["cloud.test"])
     private = keys.create(tmp_path / "release.pem", b"")
     keys.create_file(tmp_path / "release.pub.pem", keys.public_bytes(private.public_key()), 0o644)

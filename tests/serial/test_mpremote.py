@@ -48,7 +48,7 @@ def test_files_with_any_bytes_are_copied_both_ways(port, tmp_path):
 
 
 def test_a_package_is_installed(port, tmp_path):
-    """`mip install` of a package.json on this machine, which mpremote reads and copies."""
+    """`mip install` reads a package.json on this machine, and mpremote copies the files."""
     (tmp_path / "thing.py").write_text("answer = 42\n")
     (tmp_path / "package.json").write_text('{"urls": [["thing/__init__.py", "thing.py"]], "version": "1"}')
     mpremote(port, "mip", "install", "--no-mpy", "--target", "/lib", str(tmp_path / "package.json"))
@@ -111,7 +111,7 @@ def test_soft_reset_runs_main_again_but_not_in_raw_mode(port):
 
 
 def test_ctrl_c_at_any_moment_of_a_start_reaches_the_prompt(port):
-    """A user who waits for the prompt types it again and again."""
+    """A user who waits for the prompt presses Ctrl-C again and again."""
     talk(port, (b"\x03", b">>> "))
     for n in range(12):
         with serial.Serial(port, 115200, timeout=0) as line:

@@ -76,7 +76,7 @@ def test_mip_installs_all_that_a_program_needs(site, tmp_path):
 
 @pytest.mark.parametrize("name", ["few.json", pytest.param("package.json", marks=pytest.mark.sweep)])
 def test_mpremote_installs_it_on_a_board(site, bare, name):
-    """All 180 KB through the prompt take 15 s, most of them waiting."""
+    """Copying all 180 KB through the prompt takes 15 s, most of which is waiting."""
     done = command("mpremote", "connect", bare, "mip", "install", "%s/%s" % (site, name), limit_s=120)
     assert done.returncode == 0, done.stdout + done.stderr
     asked = (

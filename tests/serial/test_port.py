@@ -108,7 +108,7 @@ def read_until(stream, text):
 
 
 def test_the_log_waits_for_a_port_that_disappears_with_a_reset(tmp_path):
-    """A board with native USB: its port disappears, and returns under the same name."""
+    """The board has native USB: its port disappears, and returns under the same name."""
     port = tmp_path / "port"
     with terminal() as (master, path):
         port.symlink_to(path)
@@ -129,7 +129,7 @@ def test_the_log_waits_for_a_port_that_disappears_with_a_reset(tmp_path):
 
 
 def read_until_written(master, raw, log):
-    """Write `raw`; True if the log shows it. What is written before the log reads is lost."""
+    """Write `raw`; return whether the log shows it. All that is written before the log reads is lost."""
     os.write(master, raw)
     time.sleep(0.1)
     os.set_blocking(log.stdout.fileno(), False)

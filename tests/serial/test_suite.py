@@ -18,7 +18,7 @@ from ioto_tools.virtual_board import Board
 from ioto_tools.virtual_board.nvs import Nvs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
-COUNTS = ("resets", "soft", "trial")  # of starts, by boot.py
+COUNTS = ("resets", "soft", "trial")  # numbers of starts, counted by boot.py
 WIFI = ("--ssid", "net", "--password", "secret", "--host", "127.0.0.1")
 
 
@@ -69,7 +69,7 @@ def shape(line):
 
 @pytest.mark.sweep
 def test_checks_that_cannot_run_give_the_reason(tmp_path):
-    """On a board with MicroPython's stock layout, without the agent, and without the name of a Wi-Fi network."""
+    """The board has MicroPython's stock layout, and neither the agent nor the name of a Wi-Fi network."""
     path = tmp_path / "stock.flash"
     Board.create(path, esp.make_image(8192, "hello"), {}, flash_bytes=4 << 20, rows=layout.stock()).close()
     with running(BIN / "ioto", "board", "run", path, "--serial") as port:
@@ -165,7 +165,7 @@ def test_ctrl_c_interrupts_a_program_at_any_moment(flash):
             assert board.run("print(x.get_blob('k', b))") == "90\r\n"
 
 
-# Ctrl-C in the flash driver, at every third of its calls by littlefs.
+# Ctrl-C in the flash driver, at every third call by littlefs.
 BREAK_IN = """
 import binascii, esp32, os, time
 def whole():
@@ -202,7 +202,7 @@ print(came, wrong)
 
 
 def test_ctrl_c_does_not_corrupt_the_file_system(port):
-    """The driver is C on a chip, so Ctrl-C never stops it halfway; littlefs would use data that was never read."""
+    """On a chip, the driver is in C: Ctrl-C never stops it halfway, so littlefs never uses data that was not read."""
     with Prompt(port) as board:
         assert board.run(BREAK_IN).split() == ["14", "0"]
 

@@ -53,5 +53,5 @@ class Visitor:
         self.page.wait_for_url("**/web/")
 
     def wider_than_the_window(self):
-        """By how many pixels the page is wider than the window; must be 0 on a phone."""
+        """The number of pixels by which the page is wider than the window; it must be 0 on a phone."""
         return self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -1,4 +1,4 @@
-"""A device cloud whose clock, randomness and every step a test controls; images; the command line."""
+"""A device cloud whose clock, random numbers and steps are controlled by a test; images; the command line."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ class Reply:
 def call(app, method, path, headers=None, body=b"", pieces=None, address="device.test"):
     """Send one request through the ASGI application, without an event loop: it may await only `receive` and `send`.
 
-    The body is sent in `pieces` (any iterable of bytes) if given; None as a piece: the client disconnects.
+    If given, `pieces` (an iterable of bytes) are sent as the body; a piece that is None disconnects the client.
     """
     path, _, query = path.partition("?")
     pieces = iter(pieces if pieces is not None else [body])
@@ -90,7 +90,7 @@ class Cloud:
         return hashlib.shake_128(b"%d" % self.drawn).digest(n)
 
     def publish(self, version, image=None, enabled=True, product="thermo", **said):
-        """Publish an image. `said`: the rollout's terms, by default for devices of any age; and `by_hand`."""
+        """Publish an image. `said` contains the rollout's terms, by default for devices of any age, and `by_hand`."""
         said.setdefault("age", "none")
         path = self.folder / "image.bin"
         path.write_bytes(esp_image(version.encode()) if image is None else image)

@@ -11,7 +11,7 @@ DAY = 86400
 
 
 def ask(cloud, id, version="1.0.0", **properties):
-    """Check in a device, which is registered if necessary: the version that it is offered, or None."""
+    """Check in a device, which is registered first if necessary; return the version that it is offered, or None."""
     tokens = cloud.__dict__.setdefault("tokens", {})
     if id not in tokens:
         tokens[id] = cloud.device(id)
@@ -34,7 +34,7 @@ def state(cloud, id):
 
 
 def why(cloud, id):
-    """{version: why it is not offered, or None}."""
+    """{version: reason why it is not offered, or None}."""
     return {each["version"]: each["why"] for each in overview.device(cloud.site, id)["offers"]}
 
 

@@ -26,9 +26,10 @@ class Device:
 class Storm:
     """The devices of `tokens`, {id: token}.
 
-    A device that gets no answer or a 503 waits `again_s` before it asks again. What was received: `statuses` of all
-    answers, `got` {(device, update): (asked_s, received_s)}, the accepted `reports` {(device, update, attempt, state)},
-    and `lower_offers` [(device, version, lower version)]: offers of a lower version while the higher offer was open.
+    A device that gets no answer or a 503 waits `again_s` before it asks again. Recorded are the `statuses` of all
+    answers, the offers in `got` {(device, update): (asked_s, received_s)}, the accepted `reports` {(device, update,
+    attempt, state)}, and `lower_offers` [(device, version, lower version)]: offers of a lower version while the higher
+    offer was open.
     """
 
     def __init__(self, netloc, tokens, version, again_s=0.05, seed=0):
@@ -40,7 +41,7 @@ class Storm:
         self.answered = 0
 
     def run(self, count, every, disturb):
-        """Run until `count` check-ins are answered; call disturb() at every `every`-th."""
+        """Run until `count` check-ins are answered; call disturb() after every `every`-th one."""
         asyncio.run(self._run(count, every, disturb))
 
     async def _run(self, count, every, disturb):

@@ -1,8 +1,8 @@
 """Strict stand-in for EmbedThis' cloud: Builder, device cloud and image store as one ASGI application.
 
-These are three hosts. Written from docs/protocol.md alone, without any of this project's extensions: replies are
-compact JSON with the protocol's fields only. Anything in a request that the protocol does not promise is refused with
-400 and recorded in `objections`, so that a test can check that there are none:
+It serves these as three hosts. It is written from docs/protocol.md alone, without any of this project's extensions:
+replies are compact JSON with the protocol's fields only. Anything in a request that the protocol does not promise is
+refused with 400 and recorded in `objections`, so that a test can check that there are none:
 
     cloud = EmbedThis("PRODUCT-ID")
     update = cloud.release("2.0.0", image)
@@ -41,7 +41,7 @@ class EmbedThis:
         self.objections = []
 
     def release(self, version, image):
-        """Publish; return the update's id. The newest release is offered to devices with another version."""
+        """Publish a release; return the update's id. The newest one is offered to devices with another version."""
         update = "01H%023d" % (len(self.releases) + 1)
         self.releases[update] = (version, image)
         return update
@@ -113,7 +113,7 @@ class EmbedThis:
             raise Objection("id auto")
         if not ISO_DATE.fullmatch(_string(fields, "created")):
             raise Objection("created %s" % fields["created"])
-        # Required by the Builder's documentation; in Ioto, device.json5 contains it.
+        # The Builder's documentation requires the product; in Ioto, device.json5 contains it.
         if _string(fields, "product") != self.product:
             raise Objection("product %s" % fields["product"])
         if not self.claimed:

@@ -1,4 +1,4 @@
-"""Policies that hold, and policies that do not, for the device and the update of test_names.py."""
+"""Policies that match the device and the update of test_names.py, and policies that do not."""
 
 EXAMPLE = "device.version < update.version && (device.region == 'us-west' || device.pro == true)"
 

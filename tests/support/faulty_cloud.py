@@ -51,12 +51,12 @@ def board(tmp_path, faulty, **options):
         network__timeout=5,
         **options,
     )
-    # Registered with the faulty cloud: the healthy one knows the same token.
+    # The board registers with the faulty cloud, and once more after restore_cloud().
     return rig
 
 
 def restore_cloud(rig):
-    """Let the real cloud answer from now on; the device registers there."""
+    """Let the real cloud answer from now on; the device registers again."""
     rig.publish(rig.image(9), "1.0.9")
     address = rig.air.names["cloud.test"]
     rig.air.peers[(address, 443)] = secure(AsgiServer(rig.app))
@@ -71,7 +71,7 @@ def state(rig):
 
 
 def reasons_given(run, faulty):
-    """The reasons in reports, in the last check-in and given to watchers."""
+    """The reasons in reports, in the last check-in, and in the output of main.py's watchers."""
     reasons = {r.get("reason") for r in faulty.reports} | {getattr(faulty, "last", {}).get("error")}
     return reasons | {line.split()[1] for line in run.console.split("\n") if line.startswith("FAILED")}
 

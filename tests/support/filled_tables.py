@@ -37,4 +37,4 @@ def value(column, n):
     if isinstance(column.type, (sa.Integer, sa.Float)):
         return n + 1
     assert isinstance(column.type, sa.String), column.type
-    return "%d" % n  # also for keys of other tables
+    return "%d" % n  # other tables have the same values, so foreign keys match

@@ -106,7 +106,7 @@ class Served:
 
 
 class Host:
-    """One device: its folder, with the agent's folder `inside` it ("" or ending in /).
+    """One device: its folder, and `inside` it the agent's folder ("" or a path that ends in /).
 
     `does` is the shell code of the update script.
     """
@@ -213,7 +213,7 @@ class Host:
 
 
 def keep(more="echo continue"):
-    """A script that keeps a copy of each file it is given, and then does `more`."""
+    """A script that keeps a copy of each file it is given, and then runs `more`."""
     return 'n=$(ls kept.* 2>/dev/null | wc -l); cp "$1" kept.$n; ' + more
 
 

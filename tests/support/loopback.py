@@ -22,7 +22,7 @@ class Server:
         self.answer = answer
         self.context = context
         self.requests = []
-        self.connections = []  # number of requests over each, in the order of closing
+        self.connections = []  # number of requests over each connection, in the order of closing
         self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.sock = socket.create_server((host, 0), family=self.family, backlog=50)
         self.port = self.sock.getsockname()[1]

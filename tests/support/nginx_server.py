@@ -44,7 +44,7 @@ class Nginx:
             NAME, tls / "server.pem", tls / "server.key", data, "127.0.0.1:%d" % self.port, urlsplit(upstream).netloc
         )
         (folder / "ioto.conf").write_text(text.replace("/var/lib/nginx", str(folder)))
-        user = "user root;" if os.geteuid() == 0 else ""  # otherwise its workers may not read pytest's folders
+        user = "user root;" if os.geteuid() == 0 else ""  # otherwise its workers cannot read pytest's folders
         (folder / "nginx.conf").write_text(_MAIN_CONFIGURATION % {"user": user, "folder": folder, "more": more})
 
     def __enter__(self):

@@ -1,4 +1,4 @@
-"""Fills a site's database with many devices: copies of the rows of one that registered and checked in.
+"""Fills a site's database with many devices: copies of the rows of one device that has registered and checked in.
 
 The id of device N is `BENCH` and seven digits, its token is `token-` and the id. The database makes the copies.
 """
@@ -30,7 +30,7 @@ def token_of(n):
 
 
 def fill(site, like, first, count, told=lambda n: None):
-    """Add devices `first` to `first + count - 1`, copies of the device with the id `like`. told(n): n are added."""
+    """Add `count` copies of the device with the id `like`, numbered from `first`; call told(n) after n copies."""
     sqlite = not site.settings["database"]
     words = _SQLITE if sqlite else _POSTGRESQL
     for start in range(first, first + count, BLOCK):

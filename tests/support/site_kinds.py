@@ -22,7 +22,7 @@ class InFolder:
         return sorted(path.name for path in site.images.folder.rglob("*") if path.is_file())
 
     def spoil(self, site, checksum, content):
-        """Replace an image's content; None: delete it."""
+        """Replace an image's content; delete the image if `content` is None."""
         path = site.images.path(checksum)
         path.unlink() if content is None else path.write_bytes(content)
 
@@ -42,7 +42,7 @@ class InFolder:
 
 
 class OnServers:
-    """`links`: devices download images from the store itself, otherwise through the cloud."""
+    """`links`: whether devices download images from the store itself, or through the cloud."""
 
     def __init__(self, postgresql, s3, links=True):
         self.postgresql = postgresql

@@ -1,8 +1,8 @@
 """Strict stand-ins for clients that are not part of this project, written from docs/protocol.md.
 
-EmbedThis' updater programs in C, Node.js and shell, and Ioto's C agent. Each calls `cloud`, a function (method, url,
-headers, body) -> (status, headers as a list of pairs spelt as received, body), in place of the TLS proxy in front of
-the device cloud. Each raises Complaint where the real client would give up.
+The clients are EmbedThis' updater programs in C, Node.js and shell, and Ioto's C agent. Each calls `cloud`, a function
+(method, url, headers, body) -> (status, headers as a list of pairs spelt as received, body), in place of the TLS proxy
+in front of the device cloud. Each raises Complaint where the real client would give up.
 """
 
 import hashlib
@@ -50,7 +50,7 @@ def _c_fetch(cloud, method, url, headers, body, text=True):
         raise Complaint("it reads until the connection is closed, which does not happen")
     if (
         not got or got[-1][0] == "Content-Length"
-    ):  # the header is cut before its empty line, without the end of this line
+    ):  # the program cuts off the empty line, and with it the end of the last header line
         raise Complaint("Content-Length is the last header")
     length = [value for name, value in got if name == "Content-Length"]
     if not length or not 0 <= int(length[0]) <= MOST_BYTES or int(length[0]) != len(reply):
@@ -154,7 +154,7 @@ class IotoAgent:
         self.starts = 0
 
     def restart(self):
-        """The program starts again, after its end or after an update with the answer `restart`."""
+        """Start the program again, after its end or after an update with the answer `restart`."""
         if not self.keeps:
             self.provision = {}
 
@@ -172,7 +172,7 @@ class IotoAgent:
             self.certificate()
 
     def certificate(self):
-        """Get a certificate: with MQTT, this comes first. Only a reply with `endpoint` makes it connect."""
+        """Get a certificate, the first step with MQTT. A reply with `endpoint`, which makes it connect, is refused."""
         headers = {"Authorization": "bearer " + self.provision["token"], "Content-Type": "application/json"}
         body = json.dumps({"id": self.device["id"]}).encode()
         status, _, reply = self.cloud("POST", self.provision["api"] + "/tok/device/provision", headers, body)

@@ -16,7 +16,7 @@ BOARD = {"product": "P1", "offered": "1.2.0", "version": "1.0.0", "chip": None, 
 
 
 class Random:
-    """Knuth's MMIX generator, the same everywhere."""
+    """Knuth's MMIX generator, which is the same on every interpreter."""
 
     def __init__(self, seed):
         self.state = seed
@@ -44,7 +44,7 @@ def decided(block, keys):
 def damaged(random, raw, first, last):
     """`raw` with one to three changes between two offsets.
 
-    A change flips a bit, replaces, removes or inserts a byte, exchanges two bytes, or truncates.
+    Each change flips a bit, replaces, removes or inserts a byte, exchanges two bytes, or truncates.
     """
     raw = bytearray(raw)
     for _ in range((1, 1, 1, 2, 3)[random.below(5)]):
@@ -77,12 +77,12 @@ def run(block, der, seed, count):
     for n in range(count):
         if n % 6 < 5:
             bad = damaged(random, block, *parts[n % 6])
-            decided(bad, [])  # without keys much is accepted, but no other exception is raised
+            decided(bad, [])  # without keys, much is accepted; but no other exception is raised
             found = "unchanged" if bad == block else decided(bad, [key])
         else:
             bad = damaged(random, der, 0, len(der))
             try:
-                other = pss.public_key(bad)  # a change in an unused byte leaves the same key
+                other = pss.public_key(bad)  # a change in an unused byte does not change the key
                 found = "unchanged" if other == key else decided(block, [other])
             except ValueError as e:
                 found = str(e)

@@ -1,4 +1,4 @@
-"""Start the agent with each ioto.json, one a line on standard input, on the unix port: LIB FOLDER.
+"""Start the agent with each ioto.json, one a line on standard input, on the unix port; arguments: LIB FOLDER.
 
 Prints `starts` and the log messages, or why the agent does not start.
 """

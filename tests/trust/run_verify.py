@@ -1,4 +1,4 @@
-"""Verify signatures on the unix port: LIB, with lines of key, digest and signature in hex on standard input.
+"""Verify signatures on the unix port; argument: LIB; input: lines of key, digest and signature in hex.
 
 Prints True or False for each line.
 """

@@ -36,7 +36,7 @@ def on_micropython(block, der, seed, count):
 
 @pytest.mark.parametrize("count, there", [(3000, 1000), pytest.param(120_000, 30_000, marks=pytest.mark.sweep)])
 def test_no_corruption_is_accepted(signed, count, there):
-    """On CPython, and some of it on the unix port, where the same corruption gets the same reasons."""
+    """All corruptions run on CPython, and some also on the unix port, where the reasons are the same."""
     assert corrupt_release.decided(signed[0], [corrupt_release.pss.public_key(signed[1])])["product"] == "P1"
     told = corrupt_release.run(*signed, count, count)
     assert {

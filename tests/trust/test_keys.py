@@ -22,7 +22,7 @@ PASSPHRASE = "correct horse battery staple"
 
 
 def ioto(*arguments, passphrase=PASSPHRASE, input=None):
-    """Without a terminal."""
+    """Run `ioto` without a terminal."""
     environment = dict(os.environ, IOTO_PASSPHRASE=passphrase) if passphrase is not None else dict(os.environ)
     words = [BIN / "ioto", *map(str, arguments)]
     return subprocess.run(words, env=environment, capture_output=True, text=True, input=input, start_new_session=True)
@@ -142,7 +142,7 @@ def test_files_that_are_not_keys_are_refused(key, image, tmp_path):
 
 @pytest.mark.sweep
 def test_secrets_are_in_no_output_process_list_or_file(key, image, tmp_path):
-    """Neither the key nor its passphrase is in an output, an error, a process list or a created file."""
+    """Neither the key nor its passphrase is in any output, error, process list or created file."""
     private = keys.load(key, PASSPHRASE.encode()).private_numbers()
     secrets = (
         [PASSPHRASE]
@@ -243,7 +243,7 @@ def test_files_that_are_not_published(key, image, tmp_path):
 
 @pytest.fixture
 def unprotected(key, tmp_path):
-    """The same key as a file for tools that take no passphrase."""
+    """The same key, as a file for tools that accept no passphrase."""
     path = tmp_path / "plain.pem"
     private = keys.load(key, PASSPHRASE.encode())
     path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
@@ -251,7 +251,7 @@ def unprotected(key, tmp_path):
 
 
 def test_espsecure_verifies_our_signature(key, tmp_path):
-    """As a Secure Boot v2 signature: of the file, padded to whole sectors."""
+    """espsecure verifies the signature as one of Secure Boot v2, over the file padded to whole sectors."""
     data = tmp_path / "data.bin"
     data.write_bytes(bytes(range(256)) * 32)
     (tmp_path / "signature").write_bytes(keys.sign(keys.load(key, PASSPHRASE.encode()), data.read_bytes()))

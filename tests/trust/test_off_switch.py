@@ -1,4 +1,4 @@
-"""TLS verification is never switched off, as MicroPython does silently by a wrapper class, a mode or a default.
+"""TLS verification is never switched off; in MicroPython, a wrapper class, a mode or a default can do that silently.
 
 The client, composed as in connect.py, connects to real servers with invalid certificates. Then each check is disabled
 in a copy of the agent, to show that the test notices it: an invalid server is accepted.

@@ -1,4 +1,4 @@
-"""Settings with which the agent starts or does not start, and its messages."""
+"""Settings with which the agent starts, settings with which it does not start, and its messages."""
 
 import json
 import ssl

@@ -34,7 +34,7 @@ def application():
 
 
 def in_order(wanted, found):
-    """Look for `wanted` in `found`, in order: (True, the first one that is missing), or (False, None)."""
+    """Look for `wanted` in `found`, in order; return (True, the first missing value) or (False, None)."""
     left = iter(found)
     for value in wanted:
         if not any(value == each for each in left):

@@ -64,7 +64,7 @@ def test_data_fits_after_wifi(tmp_path):
 
 
 def test_memory_is_exhausted_as_on_the_chip(tmp_path):
-    """The memory of Wi-Fi is missing for data: the port itself raises MemoryError."""
+    """Data cannot use the memory of Wi-Fi, so the port itself raises MemoryError."""
     program = """
 %s
 kept = []

@@ -99,7 +99,7 @@ def test_an_image_for_a_newer_chip_is_refused_before_the_first_erase(tmp_path, s
 
 
 def test_this_cloud_does_not_offer_an_image_for_a_newer_chip(tmp_path):
-    """It knows the revision from the check-in, so that old boards do not count as failures of the release."""
+    """The cloud gets the revision from the check-in, so that old boards do not count as failures of the release."""
     rig = Rig(tmp_path / "rig")
     rig.board = type(rig.board)(rig.board.flash.path, air=rig.air, revision=101)
     rig.publish(make_image(4096 * 3 - 2048, "new chips", revisions=(300, 399)), "1.0.1")
@@ -113,7 +113,7 @@ def test_this_cloud_does_not_offer_an_image_for_a_newer_chip(tmp_path):
 
 
 def test_set_boot_refuses_an_image_for_a_newer_chip(tmp_path):
-    """On a chip whose revision the agent can't read."""
+    """The agent can't read the revision of this chip."""
     from rig import MAIN
 
     main = MAIN.replace("asyncio.run(", "made = ").replace(

@@ -102,7 +102,7 @@ def test_an_unknown_operation_resets_the_board(tmp_path):
 
 
 def test_the_kernel_refuses_every_call_that_is_not_in_the_list():
-    """All numbers, called directly as machine code could; and clone() for a process instead of a thread."""
+    """The test makes calls of all numbers, as machine code could, and clone() for a process instead of a thread."""
     column = 0 if platform.machine() == "x86_64" else 1
     allowed = {numbers[column] for numbers in sandbox._CALLS.values()}
     read, write = os.pipe()

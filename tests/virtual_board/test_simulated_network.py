@@ -21,7 +21,7 @@ def test_data_that_arrives_between_poll_and_wait_is_not_missed():
 
 
 def test_a_connection_that_is_refused_fails_at_the_first_write():
-    """As on the chip, also in the network of this machine."""
+    """The chip does the same; here, the connection goes through the network of this machine."""
     network = SimulatedNetwork(outside=True)
     network.power_on(Clock(real=True))
     n = network.socket(1)

@@ -74,4 +74,4 @@ class WLAN:
         return self._now()
 
     def ifconfig(self):
-        return self.address  # the old values, too, after a loss
+        return self.address  # also after a loss, when the values are old
