@@ -1,7 +1,7 @@
 """Check an image block by block while it is written to a slot, and hash the blocks that are read back.
 
-A slot (board.py, linux.py) has `label`, `size` in bytes, `erase(n)`, `write(n, buf, offset)` and `read(n, buf,
-offset)`, with blocks of 4096 bytes. One flash operation per turn of the loop.
+download.py writes the blocks. A slot (board.py, linux.py) has `label`, `size` in bytes, `erase(n)`, `write(n, buf,
+offset)` and `read(n, buf, offset)`, with blocks of 4096 bytes. One flash operation per turn of the loop.
 """
 
 import asyncio
