@@ -2,16 +2,16 @@
 
 import json
 
-import strangers
+import other_clients
 from cloud_under_test import call
 from embedthis import EmbedThis
-from strangers import IotoAgent
+from other_clients import IotoAgent
 
 IMAGE = bytes(range(256)) * 10
 
 
 def cloud_function(app):
-    """The stand-in as the `cloud` function of strangers.py."""
+    """The stand-in as the `cloud` function of other_clients.py."""
 
     def request(method, url, headers, body):
         host, _, path = url.partition("//")[2].partition("/")
@@ -31,7 +31,7 @@ def test_it_serves_other_clients_without_objection():
     assert agent.update("1.0.0") is None and agent.update("1.0.0") == IMAGE
     cloud.remove("D1")
     assert agent.update("1.0.0") is None and agent.update("1.0.0") == IMAGE
-    for updater in (strangers.c_updater, strangers.node_updater):
+    for updater in (other_clients.c_updater, other_clients.node_updater):
         assert updater(cloud_function(cloud), cloud.api, "P7", cloud.devices["D1"]["token"], "D1", "1.0.0") == IMAGE
     assert cloud.objections == []
     assert cloud.reports == [{"success": True, "id": "D1", "update": update}] * 2

@@ -9,18 +9,18 @@ import ssl
 import time
 from urllib.parse import urlsplit
 
+import other_clients
 import pytest
-import strangers
 from cloud_under_test import esp_image
 from ioto_tools.cloud.devices import registration
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site import certificates
 from nginx_server import Nginx, needed
-from strangers import Complaint, IotoAgent
+from other_clients import Complaint, IotoAgent
 
 PUBLIC = "https://updates.test"
-UPDATERS = (strangers.c_updater, strangers.node_updater, strangers.shell_updater)
+UPDATERS = (other_clients.c_updater, other_clients.node_updater, other_clients.shell_updater)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def check_updater(updater, cloud, site, device, image):
         updater(cloud, PUBLIC, "P7", "wrong", device, "1.0.0")
     known = overview.device(site, device)
     assert [(r["state"], r["attempt"], r["times"]) for r in known["reports"]] == [("confirmed", 1, 1)], updater
-    if updater is strangers.c_updater:
+    if updater is other_clients.c_updater:
         token = registration.register(site, "P7", {"id": "COMMA"}, "")["token"]
         assert updater(cloud, PUBLIC, "P7", token, "COMMA", "1.0.0", comma=True) == image
 

@@ -11,7 +11,7 @@ from ioto_tools.cloud.http.errors import Refusal
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases.publish import new_product
 from ioto_tools.cloud.storage import audit
-from strangers import Complaint, IotoAgent
+from other_clients import Complaint, IotoAgent
 
 HOUR = 3600
 ELSEWHERE = "198.51.100.7"
@@ -180,7 +180,7 @@ def test_refused_registrations_are_counted_but_rarely_audited(cloud):
 
 
 def requests_from(cloud, address="device.test"):
-    """The function with which the clients of strangers.py send requests from this address."""
+    """The function with which the clients of other_clients.py send requests from this address."""
 
     def request(method, url, headers, body):
         path = "/" + url.partition("//")[2].partition("/")[2]

@@ -5,13 +5,13 @@ Each answer of the cloud is corrupted in turn, and the clients that depend on it
 
 import json
 
+import other_clients
 import pytest
-import strangers
 from cloud_under_test import call, esp_image
-from strangers import Complaint, IotoAgent
+from other_clients import Complaint, IotoAgent
 
 URL = "https://updates.test"
-C, NODE, SHELL = UPDATERS = (strangers.c_updater, strangers.node_updater, strangers.shell_updater)
+C, NODE, SHELL = UPDATERS = (other_clients.c_updater, other_clients.node_updater, other_clients.shell_updater)
 CHECK_IN, IMAGE = "/tok/provision/update", "/image/"
 
 
@@ -72,7 +72,7 @@ CORRUPTIONS = (
 
 
 def corrupted(cloud, corrupt, corrupt_path):
-    """The cloud as the `cloud` function of strangers.py, with corrupt answers on one path."""
+    """The cloud as the `cloud` function of other_clients.py, with corrupt answers on one path."""
 
     def request(method, url, headers, body):
         path, _, query = url[len(URL) :].partition("?")

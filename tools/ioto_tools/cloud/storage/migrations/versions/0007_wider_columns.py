@@ -1,5 +1,6 @@
-"""PostgreSQL: times after 2038, images over 2 GiB, and the longest names of operators with what stands before them.
-SQLite has room.
+"""On PostgreSQL: times after 2038, images over 2 GiB, and longer names of operators in the audit log.
+
+SQLite does not limit them.
 """
 
 from alembic import op

@@ -1,5 +1,6 @@
-"""A device is one id of one product: other tables go by a key of it. Only `devices` is written anew, the keys are the
-old ids.
+"""The same id in several products: other tables refer to a device by a key of its own.
+
+Only the table `devices` is rewritten; the keys of existing devices are their ids.
 """
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""The header of an image: for what revisions of the chip it is."""
+"""The header of an image, with the chip revisions that it is for."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The page: how releases went over time; the devices of a product by their ids."""
+"""Samples of how releases went over time, for the chart; the devices of a product in the order of their ids."""
 
 import sqlalchemy as sa
 from alembic import op
