@@ -46,8 +46,8 @@ class Board:
         self.woke = cause == machine.DEEPSLEEP_RESET
         self.nvs = NVS("ioto")  # for data that must survive a new file system
         self.reset = machine.reset
-        # Confirms the running image. It acts on the otadata record that boots next, so the caller first checks boot()
-        # == running.
+        # Confirms the running image. It acts on the otadata record of the slot that boots next, so the caller first
+        # checks that boot() == running.
         self.confirm = Partition.mark_app_valid_cancel_rollback
 
     def revision(self):
@@ -66,7 +66,7 @@ class Board:
             return self.running
 
     def slot(self):
-        """The inactive Slot; UpdateError no_slots."""
+        """The inactive Slot; UpdateError no_slots if there is none, or no otadata."""
         try:
             other = Slot(self._here.get_next_update())
             if other.label != self.running and Partition.find(Partition.TYPE_DATA, 0):
@@ -104,7 +104,7 @@ class Board:
         (machine.soft_reset if soft else self.reset)()
 
     def go_back(self):
-        """Select the other slot to boot next, if the bootloader does not roll back. OSError if it can't be started."""
+        """For bootloaders that do not roll back: select the other slot to boot next. OSError if it can't be started."""
         self._here.get_next_update().set_boot()
 
     def settled(self):

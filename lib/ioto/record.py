@@ -61,7 +61,7 @@ class Pair:
             return False
 
     async def save(self, data):
-        """Like save_now(), with a turn of the loop between the flash operations."""
+        """Like save_now(), but yield to the event loop between the flash operations."""
         self._finish()
         self._going = steps = self._steps(data)
         try:

@@ -1,4 +1,4 @@
-"""Firmware with the agent, boot.py, main.py and settings frozen: it updates whatever happens to the file system."""
+"""Firmware with frozen agent, boot.py, main.py and settings: updates work, whatever happens to the file system."""
 
 import runpy
 
@@ -40,7 +40,7 @@ def made(tmp_path):
 
 @pytest.fixture
 def rig(tmp_path, made):
-    """A board with this firmware, and with a broken agent, application and settings in its file system."""
+    """A board with this firmware. Its file system contains a broken agent and application, and different settings."""
     rig = Rig(tmp_path / "rig", version="1.0.0-rc.1", product="ANOTHER")
     damaged = {name: BROKEN for name in rig.board.files() if name.startswith("lib/")}
     rig.board.write_files({**damaged, "boot.py": BROKEN, "main.py": BROKEN})

@@ -72,7 +72,7 @@ def test_image_that_fails_to_start_rolls_back(tmp_path, fault):
 
 @pytest.mark.sweep
 def test_trial_without_a_check_in_rolls_back(tmp_path):
-    """The cloud is unreachable between swap and trial: the board rolls back within the limit.
+    """The cloud becomes unreachable after the swap and before the trial: the board rolls back within the limit.
 
     The board tries the image again later (test_outage.py).
     """

@@ -1,7 +1,8 @@
 """A `network` module in which a script decides the result of each connect(). It refuses what an ESP32 refuses.
 
-`script` is a list of (status after connecting, or None for no change; milliseconds until then; milliseconds until the
-link is lost again, or None), or the text of an error that connect() raises. `calls` is the list of calls.
+`script` is a list with one entry for each connect(): either a tuple (status after connecting, or None for no change;
+milliseconds until then; milliseconds until the link is lost again, or None), or the text of an error that connect()
+raises. `calls` is the list of calls.
 """
 
 import time

@@ -1,4 +1,7 @@
-"""A histogram of request times in a small array. Buckets are 1/32 of their time wide: times are exact to 3 %. Pure."""
+"""A histogram of request times in a small array. Pure.
+
+The width of a bucket is at most 1/32 of the times in it (but at least a microsecond), so times are exact to 3 %.
+"""
 
 from array import array
 

@@ -28,7 +28,7 @@ from .worker_cache import WorkerCache
 if TYPE_CHECKING:
     from ..site.site import Site
 
-Run = Callable[..., Awaitable[Any]]  # run(function, *arguments) waits for the database
+Run = Callable[..., Awaitable[Any]]  # run(function, *arguments) awaits a function that uses the database
 
 parsed = lru_cache(1000)(semver.parse)  # a fleet runs only a few versions
 
@@ -38,8 +38,8 @@ async def check_in(
 ) -> Row:
     """Answer the check-in `fields`: return the response body, {} or the offered update.
 
-    `run(function, *arguments)` waits for the database; `base_url()` returns the URL at which the device reaches this
-    cloud.
+    `run(function, *arguments)` awaits a function that uses the database; `base_url()` returns the URL at which the
+    device reaches this cloud.
     """
     message = messages.check_in(fields)
     read = partial(run, site.database.read)
@@ -220,7 +220,7 @@ async def _grant(
 def _if_unchanged(
     conn: sa.Connection, seq: int, function: Callable[..., dict[str, Grant]], *arguments: Any
 ) -> dict[str, Grant]:
-    """Call function(conn, *arguments); leases.OutdatedCache if a release has changed after the change `seq`."""
+    """Call function(conn, *arguments); leases.OutdatedCache if a release has changed since change number `seq`."""
     if change_log.of_releases(conn, seq):
         raise leases.OutdatedCache(seq)
     return function(conn, *arguments)

@@ -123,8 +123,8 @@ def interpret_check_in(
         return None, _unless_shared(known, sign)
     release, offered, before = known.last
     grant = known.grants[release]
-    # A board must restart to run another version. A board that was running before the change is therefore another one.
-    # A time of change that is in the future was recorded by a clock that was ahead.
+    # A board must restart to run another version. If it started before the grant's last change and has run since, it is
+    # therefore another board. A time of change that is in the future was recorded by a clock that was ahead.
     started = booted_s is not None and (
         booted_s >= grant.changed_s - _START_TOLERANCE_S or grant.changed_s > now_s + CLOCK_TOLERANCE_S
     )

@@ -1,9 +1,9 @@
 """Webhooks: signed audit events, posted to a URL until it accepts them or a day has passed.
 
 Pending events are rows of `deliveries`, written in the transaction of the change itself (audit.note). So no event is
-lost in a crash, and callers never wait for the webhook's server. A worker takes due events for LEASE_S, posts them and
-stores the outcome. If the worker dies, another one takes the events after that time. So events may arrive twice or out
-of order: deduplicate by `id`.
+lost in a crash, and callers never wait for the webhook's server. A worker leases due events for LEASE_S, posts them
+and stores the outcome. If the worker dies, another one takes the events after that time. So events may arrive twice or
+out of order: deduplicate by `id`.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ AT_ONCE = 20  # events taken in one transaction
 
 
 def new(site: "Site", url: str, wanted: Sequence[str] = ()) -> Row:
-    """Create a webhook for the actions `wanted` (of audit.ACTIONS; none: all).
+    """Create a webhook for the actions `wanted`, a selection from audit.ACTIONS; if it is empty, for all actions.
 
     Return its row with the `secret`, which is shown only once.
     """
@@ -120,13 +120,13 @@ def is_any_due(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> bool
 
 
 def _due(now_s: int, but: Sequence[str]) -> sa.ColumnElement[bool]:
-    # No retry is scheduled further ahead: a row with a later time was written while the clock was ahead.
+    # No retry is scheduled more than LONGEST_S ahead: a row with a later time was written while the clock was ahead.
     due = sa.or_(deliveries.c.due_s <= now_s, deliveries.c.due_s > now_s + LONGEST_S + CLOCK_TOLERANCE_S)
     return sa.and_(due, deliveries.c.webhook.not_in(but))
 
 
 def lease_due(conn: sa.Connection, now_s: int, but: Sequence[str] = ()) -> list[Row]:
-    """Take up to AT_ONCE due events of webhooks that are not in `but`, for LEASE_S.
+    """Lease up to AT_ONCE due events of webhooks that are not in `but`, for LEASE_S.
 
     Return [{webhook, url, secret, tries, id, at_s, who, action, subject, detail}]. No other worker takes them
     meanwhile.
