@@ -34,7 +34,9 @@ def new(site: "Site", url: str, wanted: Sequence[str] = ()) -> Row:
     Return its row with the `secret`, which is shown only once.
     """
     if not is_http_url(url):
-        raise CloudError("%s: expected: the https:// address of a webhook, in ASCII, without a password" % url[:80])
+        raise CloudError(
+            "%s: expected: the address of a webhook, https://... or http://..., in ASCII, without a password" % url[:80]
+        )
     for action in wanted:
         if action not in audit.ACTIONS:
             raise CloudError("event %s: unknown; known: %s" % (action, ", ".join(audit.ACTIONS)))
