@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from cloud_under_test import call, esp_image
 from ioto_tools.cloud.app import create_app
+from ioto_tools.cloud.hosting.nginx import nginx_configuration
 from ioto_tools.cloud.http.errors import CloudError
-from ioto_tools.cloud.http.nginx import nginx_configuration
 from ioto_tools.cloud.operators import operator_tokens
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site.site import Site

@@ -13,7 +13,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from ioto_tools.cloud.http.nginx import nginx_configuration
+from ioto_tools.cloud.hosting.nginx import nginx_configuration
 from ioto_tools.cloud.site import certificates
 
 from tests.bench.servers import free_port

@@ -2,8 +2,8 @@
 
 import click
 
+from ioto_tools.cloud.hosting.nginx import nginx_configuration
 from ioto_tools.cloud.http.errors import CloudError
-from ioto_tools.cloud.http.nginx import nginx_configuration
 
 from .options import data_option
 from .site import open_site

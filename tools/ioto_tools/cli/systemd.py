@@ -1,12 +1,12 @@
-"""`ioto cloud unit`: a thin wrapper around ioto_tools.cloud.http.systemd."""
+"""`ioto cloud unit`: a thin wrapper around ioto_tools.cloud.hosting.systemd."""
 
 import sys
 from pathlib import Path
 
 import click
 
+from ioto_tools.cloud.hosting.systemd import unit as unit_text
 from ioto_tools.cloud.http.errors import CloudError
-from ioto_tools.cloud.http.systemd import unit as unit_text
 
 from .serve import serve
 

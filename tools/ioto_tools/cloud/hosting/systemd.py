@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from .errors import CloudError
+from ..http.errors import CloudError
 
 _LAST_RESERVED_PORT = 1023  # binding to this port or a lower one requires a capability
 

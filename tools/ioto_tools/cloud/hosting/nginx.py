@@ -4,7 +4,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from .errors import CloudError
+from ..http.errors import CloudError
 
 
 def nginx_configuration(
