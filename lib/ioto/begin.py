@@ -69,7 +69,7 @@ async def _restage(agent, wait_s):
 
 
 async def _reread(agent):
-    """UpdateError unless the slot still contains the staged image and its key is still one of update.keys."""
+    """UpdateError unless the slot still contains the staged image and its signing key is still one of update.keys."""
     from .examine import is_trusted
     from .slot import BLOCK, ImageVerifier
 

@@ -1,8 +1,8 @@
 """Download an image from a URL into a slot: one buffer, 4 KiB at a time, resumed where it was interrupted.
 
 The transport (http.py, blocking.py) and the slot are passed in. OSError: the connection failed; this module retries a
-few times, the agent retries later. UpdateError: the file or the store is refused. Within one download no block is
-written twice, so each download that costs.py allows erases each block of the slot at most once.
+few times, the agent retries later. UpdateError: the file or the store is refused. A download writes no block twice, so
+it erases each block of the slot at most once; costs.py decides when another download may start.
 """
 
 import asyncio

@@ -45,7 +45,7 @@ class Wifi:
             return False
 
     def servers(self):
-        """Name servers for resolver.Resolver; none without a link, because ifconfig keeps its old values."""
+        """Name servers for resolver.Resolver; none without a link, when ifconfig() still returns the old ones."""
         try:
             server = self.wlan.ifconfig()[3] if self.connected() else "0.0.0.0"
         except _RAISED:
