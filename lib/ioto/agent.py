@@ -31,7 +31,7 @@ _BEFORE = {
 
 
 def link_changed(connected, why):
-    """Log a change of the Wi-Fi link. Wifi stores this function, which keeps its module loaded; this one always is."""
+    """Log a change of the Wi-Fi link. It is defined in this module, which stays loaded, because Wifi stores it."""
     log("info", "Wi-Fi %s %s" % (connected, why))
 
 
@@ -265,7 +265,7 @@ class Agent:
             await self.do("folder")
 
     async def online(self):
-        """Bring up the link and set the clock if due; OSError without a link."""
+        """Bring up the link and set the clock if due; OSError if there is no link."""
         if self.link:
             await self.link.up()
         await self._keep_time()

@@ -50,7 +50,7 @@ def _withdraw(agent):
 
 
 async def _take(agent, offer):
-    """Refuse the offer, or start its update and save that before the flash is touched; True to download."""
+    """Refuse the offer, or start its update and save the record before the flash is touched; True: download it."""
     life, record = agent.life, agent.record
     if agent.staged and agent.staged.installing:  # the script was started during the check-in
         return False

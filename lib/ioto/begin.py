@@ -46,7 +46,7 @@ async def run(agent):
     if record["phase"] == "staged":
         await _restage(agent, agent.pause_s() if record["outages"] or what in ("again", "give_up") else 0)
     wait_s = agent.due_s()
-    if 0 < wait_s < 86400:  # after power-on; without this line the board would seem to hang
+    if 0 < wait_s < 86400:  # without this line, the board would seem to hang after power-on
         log("info", "next check-in in %d s" % wait_s)
     rSignal("app:ready")
 
@@ -69,7 +69,7 @@ async def _restage(agent, wait_s):
 
 
 async def _reread(agent):
-    """UpdateError unless the slot still contains the staged image and its key is still one of update.keys."""
+    """UpdateError unless the slot still contains the staged image and its signing key is still one of update.keys."""
     from .examine import is_trusted
     from .slot import BLOCK, ImageVerifier
 

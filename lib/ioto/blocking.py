@@ -18,9 +18,9 @@ _HEAD_BYTES = 16384
 
 
 class _Stop(OSError):
-    """Raised through `requests` while it reads the head.
+    """Raised in Head.line() to stop `requests` while it reads the head.
 
-    It is an OSError because `requests` closes its socket for no other exception.
+    It is an OSError because `requests` closes its socket only for that exception.
     """
 
 

@@ -2,7 +2,7 @@
 
 from .errors import UpdateError
 
-ENVELOPE_BYTES = 4096  # of a release manifest in front of an image; one block, so the image stays aligned
+ENVELOPE_BYTES = 4096  # the release manifest's envelope in front of an image; one block, so the image stays aligned
 
 
 def check_size(size, most):

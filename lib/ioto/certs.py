@@ -10,7 +10,7 @@ from binascii import a2b_base64
 def certificates(raw):
     """Yield the DER bytes of each certificate in the content of a file, PEM or DER.
 
-    ValueError with the number of the first invalid certificate, or if the file contains none.
+    ValueError for the first invalid certificate, with its number, or if the file contains none.
     """
     if raw[:2] == b"\x30\x82":
         yield raw

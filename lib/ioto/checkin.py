@@ -1,4 +1,4 @@
-"""A check-in: ask the cloud, process its offer and send the reports, all over one connection.
+"""A check-in over one connection: ask the cloud, process its offer and send the reports.
 
 The record then contains the update to download, if there is one.
 """
@@ -49,8 +49,9 @@ async def ask(agent):
 
 
 async def _ask(agent, cloud):
-    # The api may have moved: also ask the Builder after days without a reply, and weekly if the api is on another host.
-    asked = agent.provision.get("asked")  # when the Builder was last asked, if the api is on another host
+    # The api may have moved. The Builder is asked again after days without a reply, and weekly if the api is on a host
+    # other than the Builder's.
+    asked = agent.provision.get("asked")  # when the Builder was last asked; set only in the second case
     if not agent.registered():
         from .registration import register
 
@@ -66,7 +67,7 @@ async def _ask(agent, cloud):
     facts = _facts(agent)
     await sleep_ms(0)
     reply = await cloud.check_in(facts)
-    if agent.ntp_set:  # otherwise only the cloud has given the time
+    if agent.ntp_set:  # otherwise the time came only from the cloud
         agent.record["time"] = max(agent.record["time"], min(agent.board.time_s() or 0, agent.date_s))
     if not agent.connected:
         agent.connected = True

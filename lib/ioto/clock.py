@@ -1,9 +1,9 @@
 """Set the clock from an NTP server (SNTP, RFC 4330), or else from the cloud's Date header.
 
-No time that is known to be past is accepted. Certificates are verified at the time of the board's clock, which starts
-in the year 2000 on an ESP32. While the Date is requested, the clock is therefore set to the latest time known to be
-past: the build of the agent, the last reply of the cloud, or, if later, the notBefore of the cloud's certificate, for
-which the authority that signed the certificate vouches.
+Times that are known to be past are rejected. Certificates are verified against the board's clock, which starts in the
+year 2000 on an ESP32. While the Date is requested, the clock is therefore set to the latest time known to be past: that
+of the agent's build, of an earlier reply of the cloud, or of the notBefore of the cloud's certificate. The authority
+that signed the certificate vouches for its notBefore.
 """
 
 import struct
@@ -96,7 +96,7 @@ async def run(agent):
             raise OSError("no server gave the time")
     board.set_time(now)
     record = agent.record
-    if was and record["alone"]:  # setting the clock must not change how long ago that boot was
+    if was and record["alone"]:  # keep the time that has passed since the boot without the application
         record["alone"] += now - was
     agent.ntp_set = now == ntp
     agent.clock_due_s = uptime_s() + agent.config["ntp.period"]

@@ -5,7 +5,8 @@
 * Refused: the file is not for this board. This is reported; the file is checked again if the cloud still offers it.
 * Everything else is a fault of the network or the store. Its reason is sent with the next check-in.
 
-In the last two cases, the next download waits, twice as long each time; the record stores when it may start.
+In the last two cases, the next download is delayed, twice as long each time. If the delay is longer than the period
+between check-ins, the record stores when the download may start.
 """
 
 _ATTEMPT = "flash_failed"

@@ -14,7 +14,7 @@ async def watch(connection):
         while True:
             left_ms = ticks_diff(connection.until_ms, ticks_ms())
             if not connection.task:
-                left_ms = connection.limit_ms  # a wait that starts from now on ends after this time
+                left_ms = connection.limit_ms  # no task is waiting: check again after a full limit
             elif left_ms <= 0:
                 if connection.task.data is core._io_queue:  # otherwise the task was already woken
                     connection.late = True

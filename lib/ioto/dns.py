@@ -24,10 +24,10 @@ def query(number, host):
 def answer(reply, asked):
     """Return (addresses, seconds for which they are valid) from the reply to the query `asked`.
 
-    There are no addresses if the name has none. None: not the reply to the query, or invalid. OSError: an error code
-    from the server. CNAMEs are skipped: a recursive server puts the addresses they lead to into the same reply. A reply
-    may be marked as truncated, or be longer than the allowed 512 bytes and therefore cut off here; then the addresses
-    before the cut count, and the result is None if there are none.
+    `addresses` is empty if the name has none. Returns None if `reply` is invalid or is not the reply to the query.
+    OSError: an error code from the server. CNAMEs are skipped: a recursive server puts the addresses they lead to into
+    the same reply. A reply that is marked as truncated, or has 512 bytes or more, may be incomplete. The addresses in
+    it are used; if there are none, the result is None.
     """
     at = len(asked)
     found = []
@@ -35,7 +35,7 @@ def answer(reply, asked):
     is_cut = len(reply) >= 512 or len(reply) > 2 and reply[2] & 2
     is_whole = False
     try:
-        # Only a reply to a standard query with this question.
+        # Accept only a reply to a standard query with this question.
         if (
             reply[2] & 0xF8 != 0x80
             or reply[:2] + reply[4:6] != asked[:2] + b"\0\1"
@@ -64,7 +64,7 @@ def answer(reply, asked):
 async def look_up(host, servers, port=53):
     """Ask the name servers at `servers` for (addresses, seconds for which they are valid) of `host`.
 
-    OSError without an address or a reply.
+    OSError if there is no address or no reply.
     """
     from .net import ask
 

@@ -1,8 +1,8 @@
 """Download an image from a URL into a slot: one buffer, 4 KiB at a time, resumed where it was interrupted.
 
 The transport (http.py, blocking.py) and the slot are passed in. OSError: the connection failed; this module retries a
-few times, the agent retries later. UpdateError: the file or the store is refused. Within one download no block is
-written twice, so each download that costs.py allows erases each block of the slot at most once.
+few times, the agent retries later. UpdateError: the file or the store is refused. A download writes no block twice, so
+it erases each block of the slot at most once; costs.py decides when another download may start.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class Download:
     async def _resume(self):
         """After a reset, hash the part of this update that is already in the slot."""
         raw = self.board.kept("progress")
-        # Otherwise the hash may start with an envelope, which is not in the slot.
+        # Resume only in these two cases: otherwise the hash may start with an envelope, which is not in the slot.
         known = self.update.get("by") or self.update.get("skip") == 0
         if not known or len(raw) != calcsize(_PROGRESS):
             return
@@ -143,7 +143,7 @@ class Download:
         return False
 
     async def _compare(self, reply):
-        """Skip the blocks that are already in the slot, if the store ignores ranges: no block is erased twice.
+        """If the store ignores ranges, skip the blocks that are already in the slot: no block is erased twice.
 
         UpdateError if the file differs from them.
         """
@@ -194,5 +194,5 @@ class Download:
     def _keep(self):
         try:
             self.board.keep("progress", pack(_PROGRESS, self._name, self.n, self.size, self.verifier.head))
-        except OSError as e:  # the download continues: only a reset needs it
+        except OSError as e:  # the download continues: the progress is needed only after a reset
             log("warn", "progress: %r" % e)

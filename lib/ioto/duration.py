@@ -1,4 +1,4 @@
-"""Parse durations in Ioto's format: a number, optionally with a unit, `24 hrs` or `24hrs`. Pure."""
+"""Parse durations in Ioto's format: a number, optionally with a unit, such as `24 hrs` or `24hrs`. Pure."""
 
 from .ascii import DIGITS
 
@@ -12,7 +12,7 @@ _BLANK = " \t"  # CPython's strip() removes more white space characters than Mic
 
 
 def parse(value, is_ms=False):
-    """Return whole seconds from 0 to FOREVER; with `is_ms` milliseconds, also from `20 ms`.
+    """Return whole seconds from 0 to FOREVER; with `is_ms`, whole milliseconds, also in the form `20 ms`.
 
     ValueError says what is allowed.
     """

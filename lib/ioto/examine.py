@@ -27,8 +27,8 @@ def _here(agent):
 async def run(agent, block):
     """Check the first block; enter the image's offset, its hash and the signing key in the record's update.
 
-    Returns the manifest, or None for an unsigned image. UpdateError if it is refused, also if update.keys requires a
-    signature and there is none.
+    Returns the manifest, or None for an unsigned image. UpdateError if the file is refused, for example because it has
+    no signature and update.keys requires one.
     """
     board, update = agent.board, agent.record["update"]
     found = unwrap(block)

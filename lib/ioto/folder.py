@@ -22,8 +22,8 @@ async def run(agent):
 def steps(path):
     """A generator that moves the files and yields after each.
 
-    The next start finishes a renewal that a reset interrupted. `path` exists at each yield; a file that is written to
-    it during a yield later replaces its old version, which was already moved.
+    The next start finishes a renewal that a reset interrupted. `path` exists at each yield. A file that is written to
+    `path` during a yield is moved later; it then replaces the old version, which was moved before.
     """
     new = path + ".new"
     try:

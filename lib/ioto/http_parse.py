@@ -8,9 +8,9 @@ from .ascii import DIGITS, LOWER
 from .errors import UpdateError
 
 URL_BYTES = 2048
-# These delimit the message or redirect it: the reply is refused unless each has exactly one valid value.
+# These headers delimit or redirect the message: the reply is refused if one is invalid or has two different values.
 _STRICT = " content-length content-range location transfer-encoding "
-# The first valid value of these counts. All other headers are skipped.
+# Of these headers, the first valid value is used; of content-encoding, all. All other headers are skipped.
 _LENIENT = " connection content-encoding date etag retry-after "
 _COMPRESSED = "br compress deflate gzip zstd"
 HEX = "0123456789abcdef"
@@ -26,7 +26,7 @@ def malformed(line):
 def number(text, most=10):
     """Parse a non-negative integer of at most `most` ASCII digits; else None.
 
-    Ten digits exceed the size of any flash.
+    Ten digits are more than the size of any flash needs.
     """
     return int(text) if text.isdigit() and len(text) <= most else None
 

@@ -59,7 +59,7 @@ def runs_on(head, revision):
 def build_id(head):
     """Hex of the ELF's SHA-256 in the first 288 bytes.
 
-    It identifies the build, because MicroPython leaves the version empty.
+    The agent identifies a build by it, because MicroPython leaves the version empty.
     """
     return head[176:208].hex()
 

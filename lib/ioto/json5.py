@@ -45,7 +45,7 @@ class _Text:
         return self.raw[start : self.at].decode()
 
     def blank(self):
-        """Bytes of the white space character at this position, 0 if there is none."""
+        """Number of bytes of the white space character at this position, 0 if there is none."""
         if self.raw[self.at] < 128:
             return int(self.raw[self.at] in b" \t\n\r\v\f")
         if self.is_at(b"\xc2\xa0"):

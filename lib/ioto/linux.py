@@ -154,7 +154,10 @@ class Board:
         agent.wake()
 
     async def _run(self, path):
-        """Run the script; return True if the agent continues, False if it exits. UpdateError script_failed."""
+        """Run the script; return True if the agent continues, False if it exits.
+
+        UpdateError script_failed if the script fails or takes longer than `limit_s`.
+        """
         # The script runs in the background, so it does not block the loop. Its output and then its status are written
         # to two files.
         out, status, pid = path + ".out", path + ".status", path + ".pid"

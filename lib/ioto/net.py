@@ -122,9 +122,9 @@ def _open(address, port, kind):
 
 
 def connect(address, port, limit_ms):
-    """Return a TCP Connection; it is established when writable.
+    """Start a TCP connection and return the Connection; it is established once it is writable.
 
-    On some ports a refusal shows only at the first write or read.
+    On some ports, only the first write or read reports a refused connection.
     """
     return Connection(_open(address, port, socket.SOCK_STREAM), limit_ms)
 

@@ -44,7 +44,7 @@ def judge(offer, record, version, slot_bytes, floor="", signed=False):
     """Return `download`, or `keep` if the offered update is already staged; UpdateError if this board refuses it.
 
     `version` is the running one, `floor` the highest ever confirmed. With `signed`, the file's manifest decides later
-    whether a downgrade is allowed. The file may be larger than the slot by an envelope.
+    whether a downgrade is allowed. The file may be larger than the slot by the size of an envelope.
     """
     for failed in record["failed"]:
         if failed[:2] == [offer["update"], offer["checksum"]] and offer["retry"] <= (

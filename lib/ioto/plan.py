@@ -6,7 +6,7 @@ def boot(record, running, boot, state, attempts, is_aborted=True):
 
     `running` and `boot` are slot labels, `state` is the otadata state of the active record.
 
-    trial      the first boot of the image (or otadata says so, even if another program installed it)
+    trial      the first boot of the image, or of any image that is `pending` in otadata
     unswapped  power failed after the intent was saved and before the swap: nothing was rolled back
     confirmed  the image was confirmed, but this is not in the record yet
     again      the update was rolled back, another attempt is left;  give_up: none is left

@@ -101,6 +101,6 @@ def stretch(zone, unix_s):
         for at, to in ((_at(end, year) - daylight, standard), (_at(begin, year) - standard, daylight)):
             if at > unix_s:
                 until = min(until, at)
-            elif at >= since:  # at the same time, the begin counts: this is how daylight time all year is written
+            elif at >= since:  # begin wins over end at the same time: this is how daylight time all year is written
                 since, offset = at, to
     return offset, since, until

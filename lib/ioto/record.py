@@ -49,7 +49,7 @@ class Pair:
             insist(self.paths[0][: self.paths[0].rindex("/")], write)
 
     def keep(self, data):
-        """save_now(), but log a failure and return False.
+        """Like save_now(), but log a failure and return False.
 
         The agent continues; the data is lost at the next reset unless a later save succeeds.
         """
@@ -80,7 +80,7 @@ class Pair:
             pass
 
     def _steps(self, data):
-        if not self.seq:  # never loaded: the stored records must not be newer than this one
+        if not self.seq:  # never loaded: this record must get a higher number than the stored ones
             self.load()
         seq = self.seq + 1
         raw = encode(seq, data)

@@ -105,7 +105,7 @@ def parse(raw):
 
 
 def check(manifest, product, offered, version, chip, image, now, floor):
-    """Compare the manifest with the board; UpdateError if it does not fit.
+    """Compare the manifest with the board; UpdateError if they do not match.
 
     `product` of the board; `offered`: the offered version; `version`: the running one; `chip`: None on Linux; `image`:
     SHA-256 of the running image, or None; `now`: Unix seconds, or None without a clock; `floor`: a version or "".

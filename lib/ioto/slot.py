@@ -18,8 +18,8 @@ class ImageVerifier:
     """Verifies an image of `size` bytes while it is written to `slot`.
 
     With `raw` (Linux), any file is accepted; otherwise only an ESP image for `chip` with this `revision`. For each
-    block, a memoryview of 4096 bytes (shorter only at the end): check_block(), then erase and write the slot, then
-    read_back().
+    block (a memoryview of 4096 bytes, shorter only at the end), call check_block(), erase and write the block in the
+    slot, then call read_back().
     """
 
     def __init__(self, slot, size, chip, raw=False, revision=None):

@@ -12,7 +12,7 @@ SPARE_BYTES = 4096  # one block
 
 
 def reserve(folder):
-    """Create the missing spare files; OSError without space."""
+    """Create the missing spare files; OSError if there is no space."""
     for path in _paths(folder):
         try:
             if os.stat(path)[6] == SPARE_BYTES:

@@ -69,14 +69,14 @@ def run(main):
 
 
 def safe_mode():
-    """Called by boot.py, see without_main.py."""
+    """Run safe mode; called by boot.py, see without_main.py."""
     from .without_main import for_an_hour
 
     run(for_an_hour(agent()))
 
 
 def alone():
-    """Called by boot.py, see without_main.py."""
+    """Do one check-in without the application; called by boot.py, see without_main.py."""
     from .without_main import once
 
     run(once(agent))

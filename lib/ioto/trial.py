@@ -15,7 +15,8 @@ from .watch import rSignal, rSignalSync, watchers
 async def run(agent):
     """Run the trial; True if it is over.
 
-    Otherwise the board is reset, or the trial continues (False): no image to roll back to, or no reply on Linux.
+    Otherwise the board is reset, or the trial continues in the next round (False). It continues if there is no image to
+    roll back to, or, on Linux, if the cloud has not answered yet.
     """
     limit_s = agent.config["trial.limit"]
     record = agent.record

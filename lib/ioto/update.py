@@ -30,7 +30,7 @@ def same(offer, update):
 
 
 def copied(record):
-    """A copy of the record, to restore if a change can't be saved."""
+    """A copy of the record, to be restored if a change can't be saved."""
     return {key: value.copy() if hasattr(value, "copy") else value for key, value in record.items()}
 
 
@@ -147,7 +147,7 @@ class Update:
             self.report("downloading")
         elif record["phase"] != "download":  # staged, but the slot has changed
             self._to("download")
-        # A link expires; each check-in returns a new one.
+        # URLs expire; each check-in returns a new one.
         record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])
 
     def _tries(self, offer):
@@ -176,7 +176,7 @@ class Update:
         self.done()
 
     def staged(self, head, build, size):
-        """The slot contains the verified image; `head` (bytes) is not written to the slot until the swap."""
+        """Record that the slot contains the verified image, except its `head` (bytes), which is written at the swap."""
         self._to("staged")
         self.record["head"] = head.hex()
         self.record["update"].update(build=build, bytes=size)

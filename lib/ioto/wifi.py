@@ -45,7 +45,7 @@ class Wifi:
             return False
 
     def servers(self):
-        """Name servers for resolver.Resolver; none without a link, because ifconfig keeps its old values."""
+        """Name servers for resolver.Resolver; none without a link, when ifconfig() still returns the old ones."""
         try:
             server = self.wlan.ifconfig()[3] if self.connected() else "0.0.0.0"
         except _RAISED:
@@ -53,7 +53,7 @@ class Wifi:
         return [] if server == "0.0.0.0" else [server]
 
     async def up(self):
-        """Wait for the link; OSError ETIMEDOUT with the reason as text."""
+        """Wait for the link; OSError ETIMEDOUT with the reason as text if it is not up after `limit_ms`."""
         if not self.task or self.task.done():
             self.task = asyncio.create_task(self._run())
         began = time.ticks_ms()

@@ -15,9 +15,9 @@ _LONGEST_S = 378691200
 
 
 def _span(window, minute):
-    """(is it open?, first, end): a span of local minutes since 1970 around `minute` without a change.
+    """(is the window open?, first, end): a span of minutes around `minute` in which this does not change.
 
-    It is not always the longest such span.
+    All are local minutes since 1970. The span is not always the longest one.
     """
     _, minutes, hours, mdays, months, wdays, either = window
     day = minute // 1440
@@ -78,7 +78,7 @@ def closes_s(window, unix_s, zone):
 
 
 def opened_s(window, unix_s, zone, most_s):
-    """The second at which the window, which is open at `unix_s`, has opened; at the earliest `unix_s - most_s`."""
+    """The second at which the window that is open at `unix_s` opened; at the earliest `unix_s - most_s`."""
     limit = unix_s - min(most_s, _LONGEST_S)
     since = unix_s
     while unix_s > limit:
@@ -95,8 +95,8 @@ def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
     """Seconds until the first time in the window that is neither before `start` nor before the device's own time in it.
 
     A device's time up to `slack` before `start` is accepted: otherwise a daily check-in in a narrow window, always some
-    seconds late, would eventually find it closed. With a `pause`, a device that boots after its time gets a new time
-    between `boot` and closing.
+    seconds late, would eventually find it closed. With a `pause`, a device that boots after its time gets a new time,
+    less than `pause` after `boot` and before the closing.
     """
     at = max(now_s, start - slack)
     while True:  # at most three rounds: an opening lasts at least a minute, and `slack` is not longer

@@ -1,7 +1,7 @@
 """The demonstration: a virtual board, a device cloud over TLS, real firmware and signed releases, in real time.
 
 1. A good image: check-in, download, staged, applied, trial, confirmed, reported.
-2. An image that crashes at start: the bootloader rolls back; the agent makes three attempts, then never again.
+2. An image that crashes at start: the bootloader rolls back; the agent makes three attempts, then gives up.
 3. A power cut during a download: the download is resumed.
 4. A forged release: refused before the first erase.
 """
@@ -173,7 +173,7 @@ class Demonstration:
         self._run(stop=lambda line: line.startswith("device:confirmed: version 1.28.0"))
         self._deliver_reports()
         self._expect("1.28.0", "confirmed")
-        fetched = sum(c.received for c in self.network.log[before:] if c.received > 65536)  # TLS's own bytes too
+        fetched = sum(c.received for c in self.network.log[before:] if c.received > 65536)  # including TLS overhead
         self.twice = fetched - len(image)
         self.console.print(
             "   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice)

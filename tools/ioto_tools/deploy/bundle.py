@@ -33,7 +33,7 @@ class BundledFile(NamedTuple):
 def bundle(
     sources: dict[str, str], files: dict[str, tuple[str, ...]], kept: Iterable[Definition] = ()
 ) -> dict[str, BundledFile]:
-    """Join `sources` {module: text} to `files` {file: its modules}; returns {file: BundledFile}.
+    """Join `sources` {module: text} into `files` {file: its modules}; returns {file: BundledFile}.
 
     One module of each file has the file's name. `kept` are definitions that code outside of the agent uses.
     """

@@ -124,7 +124,8 @@ def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
             made.write[name] = raw
         made.deployed[name] = new
     agents = {name.rsplit(".", 1)[0] for name in files if name.startswith(AGENT)}
-    # MicroPython prefers a .py to the .mpy beside it, so that is removed; so are files that the new agent lacks.
+    # Files that the new agent does not have are removed. A .py file must not stay beside the new .mpy file: MicroPython
+    # would import the .py file.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
     blocks = sum(-(-len(raw) // _BLOCK) + 1 for raw in made.write.values())
     folders = 1 + len(_folders(made.write) - _folders(there))  # STAGING is one more; each folder takes two blocks

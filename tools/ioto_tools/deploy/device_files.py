@@ -112,7 +112,7 @@ def device_files(folder: str | Path, source: bool = False) -> dict[str, bytes]:
 def stripped_sources() -> dict[str, bytes]:
     """{path on the board: bytes} of the agent's modules as source, without comments and docstrings.
 
-    With them, the agent would fill the file system of a board with 4 MB of flash.
+    With comments and docstrings, the agent would fill the file system of a board with 4 MB of flash.
     """
     return {"lib/ioto/%s.py" % name: _without_docstrings(text).encode() for name, text in agent_sources().items()}
 

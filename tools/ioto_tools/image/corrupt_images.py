@@ -1,4 +1,4 @@
-"""Corrupt images, each with one defect, named as in the recorded scenarios of stock firmware."""
+"""Make corrupt images with one defect each, named as in the recorded scenarios of stock firmware."""
 
 import struct
 

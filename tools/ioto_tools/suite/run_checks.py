@@ -108,7 +108,7 @@ def install(board: Prompt, info: dict[str, Any], host: "Servers", names: Sequenc
 
 
 def _modules(names: Iterable[str]) -> dict[str, str]:
-    """{module: text} of these checks and of the modules that are not checks."""
+    """{module: text} of the checks `names`, and of all modules that are not checks."""
     found = {
         path.name[:-3]: path for path in files(__package__).joinpath("onboard").iterdir() if path.name.endswith(".py")
     }

@@ -13,7 +13,7 @@ class Clock:
         self.real = real
         self._simulated_us = 0
         self._began = time.monotonic_ns() // 1000
-        self.rtc_offset_us = 0  # RTC, from 2000-01-01, minus `now_us`
+        self.rtc_offset_us = 0  # time of the RTC, counted from 2000-01-01, minus `now_us`
 
     @property
     def now_us(self) -> int:

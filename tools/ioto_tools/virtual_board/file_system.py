@@ -65,8 +65,8 @@ def build_image(files: Files, size: int) -> bytes:
 def _compact(fs: Any, flash: _Counting, name: str) -> None:
     """Compact the metadata log of the folder of file `name`.
 
-    A lookup reads the whole log, and an import does four lookups. littlefs compacts a log when it is full, so this
-    fills the log by removing an attribute that does not exist.
+    A lookup reads the whole log, and an import does four lookups. littlefs compacts a log when it is full. This
+    function fills the log: each removal of an attribute, even of one that does not exist, adds an entry.
     """
     before = flash.erases
     for _ in range(4096 // 32):

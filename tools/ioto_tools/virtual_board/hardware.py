@@ -61,7 +61,7 @@ class Hardware(Peripherals):
         console: Callable[[bytes], None],
         interrupt: Callable[[], None],
     ) -> NoReturn:
-        """Answer the CPU until the session ends; `console(bytes)` gets the program's output (connection[1]).
+        """Answer the CPU until the session ends; `console(bytes)` gets the program's output, read from connection[1].
 
         `interrupt()` interrupts a program that computes without making requests.
         """

@@ -90,7 +90,7 @@ def parse_words(text: str) -> list[Record]:
 
 
 def active(records: list[Record]) -> int | None:
-    """Index of the active record, None if there is none. With equal sequence numbers, the first."""
+    """Index of the active record, None if there is none; the first one if the sequence numbers are equal."""
     good = [i for i, r in enumerate(records) if r.is_valid]
     return max(good, key=lambda i: (records[i].seq, -i)) if good else None
 

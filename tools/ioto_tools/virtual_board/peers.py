@@ -76,7 +76,7 @@ class _Http:
 
 
 class AsgiServer:
-    """An ASGI application, called in this process; its response arrives by the board's clock.
+    """An ASGI application, called in this process; its response is timed by the board's clock.
 
     Like a real server, it sends a `Date` header.
     """
