@@ -61,7 +61,7 @@ def test_power_cut_while_the_folder_is_renewed(tmp_path):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation is the same as a cut after the previous one
+@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation equals a cut after the previous one
 def test_power_cut_at_every_operation_of_a_renewal(tmp_path, when):
     rig, flash = before_renewal(tmp_path)
     for op in range(operations(rig)):
