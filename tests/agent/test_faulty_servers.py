@@ -85,7 +85,7 @@ def test_retry_after_is_respected(tmp_path, header, wait_s):
     rig.run(until_s=7000)
     assert faulty.checks == 1 if header else faulty.checks > 3
     if header:
-        rig.run(until_s=7000)  # includes a reset, and ends shortly after the end of the hold
+        rig.run(until_s=7000)  # starts with a reset; ends after the first hold and before the end of the second
         assert faulty.checks == 2
 
 
