@@ -99,7 +99,7 @@ def test_link_to_plain_http_is_not_followed(tmp_path):
 
 
 def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
-    """The log is at its highest level, and all events are watched."""
+    """The log has its most detailed level, and all events have watchers."""
     events = (
         "app:ready cloud:connected device:registered device:update:available device:update:progress "
         "device:update:failed device:confirmed"
@@ -120,7 +120,7 @@ def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
     assert "Authentication failed" in again.console and run.console.count("HEARD") > 4
     tokens.append(cloud.devices["DEVICE0001"]["token"])
     assert len(set(tokens)) == 3 and not [each for each in tokens if each in run.console + again.console]
-    assert cloud.objections == []  # the image store objects to any token
+    assert cloud.objections == []  # the image store records an objection if it receives a token
 
 
 # ---- false files
@@ -160,7 +160,7 @@ def test_manifest_with_the_image_of_another_release_is_refused(tmp_path):
 
 @pytest.mark.sweep
 def test_image_mixed_over_two_connections_is_refused(tmp_path):
-    """The second connection continues with another image; the agent judges by the content of the flash."""
+    """The second connection continues with another image; the agent checks what is in the flash."""
     rig, cloud = trusting(tmp_path / "rig", blocks=6)
     one, other = sealed(rig.image(1), "1.0.1"), sealed(rig.image(2), "1.0.1")
     cloud.release("1.0.1", one)
@@ -208,7 +208,7 @@ def test_other_file_from_a_mirror_is_refused(tmp_path, what):
 def test_other_file_from_a_mirror_is_refused_by_a_board_without_keys(tmp_path, signed, cut):
     """The cloud's checksum covers the whole file, so an envelope made by the mirror is useless.
 
-    A power cut during the download does not change that.
+    The file is refused even if the power is cut during the download.
     """
     rig, cloud = trusting(tmp_path / "rig", trusted=(), blocks=14, update__attempts=1)
     good = sealed(rig.image(1), "1.0.1") if signed else rig.image(1)

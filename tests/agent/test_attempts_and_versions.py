@@ -14,7 +14,7 @@ HOUR = 3600
 
 
 def cut_before_the_swap(folder, cuts):
-    """Return a rig with a published release, after one run per power cut in `cuts`, each ended by its cut."""
+    """Return a rig with a published release, after one run for each power cut in `cuts`, which ends that run."""
     rig = Rig(folder)
     rig.publish(rig.image(1), "1.0.1")
     for cut in cuts:

@@ -11,7 +11,7 @@ DAY = 86400
 
 
 def test_clock_is_set_from_the_cloud_without_ntp(tmp_path):
-    """The Date of a reply opens a window from 08:00 to 09:00, although there was no check-in before."""
+    """The Date of a reply sets the clock, so the window from 08:00 to 09:00 opens before the first check-in."""
     rig = Rig(tmp_path, update__schedule="* 8 * * *", air={"ntp": False})
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=3600)
@@ -23,7 +23,7 @@ def test_clock_is_set_from_the_cloud_without_ntp(tmp_path):
 def test_ntp_that_is_behind_does_not_revive_an_expired_release(tmp_path):
     """NTP is 200 days behind, on a board that has lost its time.
 
-    The record has a later time from the cloud, so NTP is wrong, and the cloud is asked.
+    The record has a later time from the cloud, so the agent knows that NTP is wrong, and asks the cloud.
     """
     rig, cloud = trusting(tmp_path / "rig")
     cloud.release("1.0.1", sealed(rig.image(1), "1.0.1"))

@@ -1,4 +1,4 @@
-"""Each of the examples/ does what it says, on the virtual board or as a process on Linux."""
+"""Each example in examples/ works as described, on the virtual board or as a process on Linux."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from rig import NOW, ROOT, Rig
 
 EXAMPLES = ROOT / "examples"
 DAY = 86400
-LATER_S = 100_800  # from the clock of the rig's cloud to the sensor's Saturday noon
+LATER_S = 100_800  # from the time at the rig's cloud to Saturday noon at the sensor
 
 
 def source(name, file="main.py"):
@@ -128,7 +128,7 @@ def archive(**files):
 
 @pytest.mark.sweep
 def test_gateway(tmp_path):
-    """Script and settings are those of the example, except for the window. The second update has a previous version."""
+    """Script and settings are the example's, except for the window. The second update keeps the previous version."""
     cloud = Served(tmp_path)
     device = Host(tmp_path, cloud)
     try:

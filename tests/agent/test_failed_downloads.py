@@ -32,7 +32,7 @@ class FaultyStore:
         self.store = store
         self.size = size
         self.asked = 0
-        self.checks = []  # moments
+        self.checks = []  # times of the check-ins
         self.errors = []
         self.states = []
         script = secure(ScriptedServer(self.answer))
@@ -107,7 +107,7 @@ PAGES = {
 def test_web_page_instead_of_the_image_costs_no_erase_and_no_attempt(tmp_path, case):
     """The store sends a web page for ten minutes: two to four requests are made, and no outcome is reported.
 
-    A few minutes after the store works, the release is installed.
+    A few minutes after the store works again, the release is installed.
     """
     page, size, reason = PAGES[case]
     world = FaultyStore(tmp_path, lambda start, n: [page], size)
@@ -232,7 +232,7 @@ def test_other_file_at_the_same_url_is_downloaded_from_the_start_after_a_delay(t
 
 @pytest.mark.sweep
 def test_progress_is_saved_when_a_download_is_lost(tmp_path):
-    """At most five blocks arrive at a time, fewer than between two regular saves.
+    """Each connection is lost after five blocks, before the next regular save of the progress.
 
     The next check-in resumes after these blocks and does not erase them again.
     """

@@ -1,4 +1,4 @@
-"""A confirmed application hangs or ends: the watchdog and the count of failed starts still allow the next release.
+"""A confirmed application hangs or ends: with the watchdog and the count of failed starts, the next release installs.
 
 No cable is needed.
 """

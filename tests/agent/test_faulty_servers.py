@@ -37,7 +37,7 @@ INVALID_REPLIES = {
     "size-0": (offer(IMAGE, size=0), "size_zero"),
     "size-negative": (offer(IMAGE, size=-1), "size_zero"),
     "size-text": (offer(IMAGE, size="big"), "reply_malformed"),
-    "larger-than-the-slot": (offer(IMAGE, size=65537 + 4096), "size_too_large"),  # 4096 bytes more may be an envelope
+    "larger-than-the-slot": (offer(IMAGE, size=65537 + 4096), "size_too_large"),  # 4096 bytes are for an envelope
     "401": ([http_response(b"no", 401)], "http_status"),
     "404": ([http_response(b'{"error":"what"}', 404)], "http_status"),
     "500": ([http_response(b"", 500)], "http_status"),
@@ -85,7 +85,7 @@ def test_retry_after_is_respected(tmp_path, header, wait_s):
     rig.run(until_s=7000)
     assert faulty.checks == 1 if header else faulty.checks > 3
     if header:
-        rig.run(until_s=7000)  # past a reset, to the end of the hold and not much further
+        rig.run(until_s=7000)  # starts with a reset; ends after the first hold and before the end of the second
         assert faulty.checks == 2
 
 
@@ -186,9 +186,9 @@ def test_special_texts_make_the_device_register_again(tmp_path, text):
 
 
 def test_unusual_headers_of_an_image_store_are_accepted(tmp_path):
-    """The headers are a second Date, a coding that changes no byte, and a weak ETag, which If-Range does not allow.
+    """A second Date, a Content-Encoding that changes no byte, and a weak ETag, which If-Range does not allow.
 
-    The download resumes nevertheless.
+    The download resumes all the same.
     """
     odd = [
         ("Date", "Fri, 15 Jan 2027 08:00:00 GMT"),

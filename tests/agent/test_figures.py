@@ -1,4 +1,4 @@
-"""The figures of docs/figures.md that are counts: flash operations, heap, allocations, instructions, longest pause."""
+"""Figures of docs/figures.md: flash operations, file system reads, heap, allocations, instructions, longest pause."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from rig import MAIN, Rig
 
 ROOT = Path(__file__).parent.parent.parent
 
-# The time that imports take between two ticks is a stage of its own.
+# Pauses are counted without the time of imports, which is counted as a stage of its own.
 TICKER = """
 import asyncio, builtins, time
 stage = "start"
@@ -81,7 +81,7 @@ def gaps(run):
 
 @pytest.mark.sweep
 def test_longest_pause_of_another_task(tmp_path):
-    """A ticker of 1 ms runs over two updates: at most one flash operation of 60 ms is between two of its ticks.
+    """A task ticks every ms during two updates; between two ticks, there is at most one flash operation of 60 ms.
 
     The record was saved 40 times before: littlefs would compact its folder after some 45 saves, in the first update.
     """
@@ -105,7 +105,7 @@ def test_longest_pause_of_another_task(tmp_path):
 
 
 def test_flash_operations_per_block(tmp_path):
-    """Each block costs one erase, one program and one read, apart from the head and the file system."""
+    """Each block costs one erase and one program."""
     rig = Rig(tmp_path, blocks=12, main=MAIN.replace("staged.apply()", "pass"))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=60)
@@ -147,7 +147,7 @@ asyncio.run(first())
 
 
 def test_file_system_reads_until_the_first_turn(tmp_path):
-    """Each import searches its folder four times: with one file per part, 3,960 reads of 241,000 bytes."""
+    """Each import searches its folder four times; with one file per part, it would take 3,960 reads of 241,000 bytes."""
     rig = Rig(
         tmp_path,
         air={"wifi": {"net": "secret"}},

@@ -99,7 +99,7 @@ def swap_operations(crashing):
 @pytest.mark.parametrize("nth", [pytest.param(n, marks=pytest.mark.sweep) if n % 2 else n for n in SWAP])
 @pytest.mark.parametrize("crashing", [False, pytest.param(True, marks=pytest.mark.sweep)])
 def test_power_cut_in_a_swap_after_a_fallback(tmp_path, crashing, nth):
-    """The new image never runs without a trial, and a crashing one leads back to the old image."""
+    """The new image never runs without a trial; if it crashes, the old image runs again."""
     rig = staged_after_a_fallback(tmp_path, crashing)
     run = rig.run(until_s=600, cut=Cut(op=swap_operations(crashing)[nth], when="during"), cause=HARD)
     assert run.ended == "cut"
@@ -146,7 +146,7 @@ def test_update_completes_on_a_full_file_system(tmp_path):
 
 @pytest.mark.sweep  # filling the file system takes long
 def test_full_file_system_during_a_trial_confirms_once(tmp_path):
-    """The next boot finds out the outcome that could not be recorded."""
+    """The next boot determines the outcome, which could not be recorded."""
     rig = Rig(tmp_path)
     rig.publish(rig.image(1), "1.0.1")
     rig.run(until_s=600, max_boots=1)

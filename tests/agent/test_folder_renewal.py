@@ -30,7 +30,7 @@ def before_renewal(folder):
     """(rig, its flash): a board shortly before the 24th save of the record, which renews the folder."""
     rig = Rig(folder, update__period=5)
     while saves(rig) < 20:
-        rig.run(until_s=11)  # shorter starts would lead to safe mode
+        rig.run(until_s=11)  # shorter runs would count as failed starts and lead to safe mode
     assert saves(rig) < 23
     return rig, bytes(rig.board.flash.data)
 
@@ -61,7 +61,7 @@ def test_power_cut_while_the_folder_is_renewed(tmp_path):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation is a cut after the previous one
+@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation equals a cut after the previous one
 def test_power_cut_at_every_operation_of_a_renewal(tmp_path, when):
     rig, flash = before_renewal(tmp_path)
     for op in range(operations(rig)):
@@ -92,7 +92,7 @@ def test_full_file_system_is_logged(tmp_path):
 
 
 def test_number_of_saves_in_an_update(tmp_path):
-    """The number includes the check-ins of the update, as in docs/figures.md; littlefs compacts after 58 saves."""
+    """The number includes saves at the update's check-ins, as in docs/figures.md; littlefs compacts after 58 saves."""
     rig = Rig(tmp_path, blocks=12)
     rig.run(until_s=60)
     before = saves(rig)

@@ -105,7 +105,7 @@ def test_power_cut_while_the_file_system_is_recreated(rig, step):
     before, operations = recovery(rig)
     assert operations > 20
     for op in range(0, operations, step):
-        for when in ("during", "after"):  # a cut before an operation is a cut after the previous one
+        for when in ("during", "after"):  # a cut before an operation equals a cut after the previous one
             rig.board.flash.data[:] = before
             assert rig.run(until_s=60, cut=Cut(op, when)).ended == "cut"
             run = rig.run(until_s=5)

@@ -7,7 +7,7 @@ from rig import MAIN, Rig, config
 from signing import trusting
 
 HOUR = 3600
-BALLAST = 480 * 1024  # the rest fills up quickly
+BALLAST = 480 * 1024  # filling the rest takes little time
 FILL = """
 import os
 

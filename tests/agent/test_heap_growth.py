@@ -32,7 +32,7 @@ asyncio.run(main(agent(""",
 def check_ins(folder, n, updates):
     """[(live bytes of the program, largest free block)] after each of `n` check-ins.
 
-    `updates` of them stage an update.
+    `updates` of the check-ins stage an update.
     """
     rig = Rig(folder, main=MEASURING)
     found = []
@@ -58,6 +58,6 @@ def test_live_heap_does_not_grow(tmp_path, n, updates):
     found = check_ins(tmp_path, n, updates)
     early, late = found[n // 4 : n // 2], found[-n // 4 :]
     least = [min(live for live, _ in each) for each in (early, late)]
-    assert least[1] < least[0] + 400, (least, found)  # the last connections may leave so much
+    assert least[1] < least[0] + 400, (least, found)  # the last connections may leave this much on the heap
     largest = [max(free for _, free in each) for each in (early, late)]
     assert largest[1] > 0.9 * largest[0], (largest, found)

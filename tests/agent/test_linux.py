@@ -1,6 +1,6 @@
 """A Linux host instead of a board: the agent as a process of the unix port, a real device cloud, real time.
 
-The slot is a file. `scripts/update PATH` installs it and prints a word, which decides what happens next.
+The slot is a file. `scripts/update PATH` installs that file and prints a word, which decides what the agent does next.
 """
 
 import asyncio
@@ -168,7 +168,7 @@ def test_hanging_script_is_killed_before_the_next_attempt(cloud, host):
 
 
 def test_offer_during_the_script_leaves_its_file_unchanged(cloud, host):
-    """A check-in that began before the script is answered, with another offer, while the script runs.
+    """A check-in begins before the script, and its reply, with another offer, arrives while the script runs.
 
     The version that the script installed is confirmed.
     """

@@ -71,7 +71,7 @@ def test_unusable_registration_is_not_stored(tmp_path, changes):
 
 @pytest.mark.parametrize("phase", ["verifying", None, 5])
 def test_record_with_unknown_phase_is_replaced(tmp_path, phase):
-    """The previous image's agent, which was rolled back, had a phase that this one does not know."""
+    """The record was written by the agent of another image, which was rolled back, and has an unknown phase."""
     rig = Rig(tmp_path)
     rig.board.write_files({"state/record.0": encode(4, dict(empty(), phase=phase, update={"update": "x"}))})
     rig.publish(rig.image(1), "1.0.1")

@@ -12,7 +12,7 @@ from ioto_tools.virtual_board.memory import LARGE_CHAIN, SMALL_CHAIN
 from rig import MAIN, PRODUCT, Rig
 from signing import pem, sealed
 
-# The argument is in KB as on the chip: objects need 1.45 times as many bytes here (virtual_board/memory.py).
+# The argument is in KB of the chip's memory; objects need 1.45 times as many bytes here (virtual_board/memory.py).
 APPLICATION = "data = [bytearray(1024 * 29 // 20) for _ in range(%d)]\n"
 WITHOUT_MEMORY = (
     MAIN.replace("import rWatch", "import rWatch, rWatchOff")
@@ -61,8 +61,8 @@ def is_updated(line):
     return line.startswith("CONFIRMED 1.0.1") or "boot is idle: ota_1 1.0.1, otadata valid" in line
 
 
-# The sizes are from docs/network.md, "Certificates that fit". With 60 KB, a boot can only look at the staged image if
-# it uses the memory reserved for TLS.
+# The sizes are from docs/network.md, "Certificates that fit". With 60 KB, a boot needs the memory reserved for TLS to
+# reread the staged image.
 SIZES = [(40, True, SMALL_CHAIN), (20, True, LARGE_CHAIN), (60, False, SMALL_CHAIN), (80, False, LARGE_CHAIN)]
 MORE = [
     (10, True, LARGE_CHAIN),
@@ -95,9 +95,9 @@ def test_signed_update_with_the_agent_as_source(tmp_path, kb, beside, chain):
 
 
 def allocations(folder, start):
-    """The uses of the hardware after which something is allocated, in a whole update.
+    """The numbers of those uses of the hardware in a whole update that are followed by an allocation.
 
-    They are counted from the first turn of the event loop in this start.
+    The uses are numbered from the first iteration of the event loop in this start.
     """
     run = board(folder, WITHOUT_MEMORY % (start, "_faults.note()")).run(stop=lambda line: line.startswith("USES ["))
     found = max((line for line in run.console.splitlines() if line.startswith("USES [")), key=len)
@@ -129,9 +129,9 @@ def test_failed_allocation_does_not_stop_the_update(tmp_path, start):
 @pytest.mark.parametrize("part", range(8))
 @pytest.mark.parametrize("start", [PWRON, HARD])
 def test_many_failed_allocations_do_not_stop_the_update(tmp_path, start, part):
-    """Some 150 allocations, every eighth of all, fail; all would take half an hour.
+    """Every eighth allocation fails, each in its own update: some 150 in total.
 
-    The allocations in between are not tested.
+    The other allocations are not tested, because that would take half an hour.
     """
     for n in allocations(tmp_path / "all", start)[8 * part + 4 :: 64]:
         update_with_failed_allocation(tmp_path / str(n), start, n)
@@ -151,7 +151,7 @@ def test_failed_allocation_does_not_discard_the_staged_image(tmp_path, pieces):
     """The allocation fails in the start that rereads the image; the image is not downloaded again."""
     run = staged(tmp_path / "all", "_faults.note()").run(stop=lambda line: line.startswith("USES ["))
     found = [int(n) for n in run.console.split("USES [")[1].split("]")[0].split(",")]
-    for n in found[1 : 150 : 150 // pieces]:  # allocations of begin.py; another sweep tests those of the check-in
+    for n in found[1 : 150 : 150 // pieces]:  # allocations in begin.py; another sweep tests those in the check-in
         rig = staged(tmp_path / str(n), "_faults.fail(%d)" % n)
         run = rig.run(until_s=40000, stop=is_updated)
         assert rig.board.describe_otadata() == "1/VALID 2/VALID" and "staged 1.0.1" not in run.console, "%d: %s" % (

@@ -52,7 +52,7 @@ def test_nothing_is_applied_on_linux_without_the_script(cloud, device):
 
 
 def test_configuration_files_of_iotos_own_agent(cloud, device):
-    """The files have no id, the product in device.json5, certificates in state/certs, and a script of their own."""
+    """There is no id; the product is in device.json5, the certificates are in state/certs; scripts.update is set."""
     ca = (device.folder / "ca.pem").read_bytes()
     for name in ("ioto.json", "device.json", "ca.pem"):
         (device.folder / name).unlink()

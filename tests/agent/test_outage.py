@@ -101,7 +101,7 @@ def test_pauses_between_trials_grow_during_outages(tmp_path):
 @pytest.mark.sweep
 @pytest.mark.parametrize("hours", [1, 30])
 def test_swap_waits_until_the_cloud_answers(tmp_path, hours):
-    rig = Rig(tmp_path, update__apply="* 11 * * *")  # it is 8 o'clock now
+    rig = Rig(tmp_path, update__apply="* 11 * * *")  # the rig starts at 8 o'clock
     rig.publish(rig.image(1), "1.0.1")
     assert rig.run(until_s=HOUR).slots == ["ota_0"] and rig.record()["phase"] == "staged"
     back = take_offline(rig)

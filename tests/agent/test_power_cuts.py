@@ -133,7 +133,7 @@ def test_cut_at_operations_of_all_stages(tmp_path, moment):
 
 @pytest.mark.sweep
 @pytest.mark.parametrize("crashing", [False, True], ids=["good", "crashing"])
-@pytest.mark.parametrize("when", MOMENTS[1:])  # a cut before an operation is a cut after the previous one
+@pytest.mark.parametrize("when", MOMENTS[1:])  # a cut before an operation equals a cut after the previous one
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_cut_during_and_after_every_operation(tmp_path, crashing, when, shard):
     n = operations(crashing)

@@ -56,7 +56,7 @@ def test_api_on_another_host_is_refused(tmp_path):
 
 
 def test_old_token_is_used_again_after_one_from_a_thief(tmp_path):
-    """The cloud refuses the id, whose first token is in use; the board tries that token again at once."""
+    """The cloud refuses to register the id, as its first token is in use; the board at once tries that token again."""
     rig = Rig(tmp_path)
     rig.run(until_s=HOUR)
     address = rig.air.names["cloud.test"], 443

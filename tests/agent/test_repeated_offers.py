@@ -13,7 +13,7 @@ from signing import pem
 
 
 def published_for(folder, case):
-    """A rig with a release that its board refuses because it is not signed, or that crashes."""
+    """A rig with a release that is not signed, which its board refuses, or with one that crashes."""
     if case == "refused":  # it is not signed
         rig = Rig(folder, files={"ours.pem": pem("ours")}, update__keys="ours.pem")
     else:
@@ -26,7 +26,7 @@ def published_for(folder, case):
 @pytest.mark.parametrize("case", ["refused", "failed"])
 def test_update_offered_again_has_the_same_outcome(tmp_path, case):
     rig = published_for(tmp_path, case)
-    state = {"refused": "unfit"}.get(case, case)  # the state of the release; an unsigned release counts as unfit
+    state = {"refused": "unfit"}.get(case, case)  # in the cloud, a release refused as unsigned has the state unfit
     boots = len(rig.run(until_s=900).boots)
     for wait_s in (*RETRY_DELAYS_S, RETRY_DELAYS_S[-1]):
         assert overview.updates(rig.site)[0]["states"] == {state: 1}

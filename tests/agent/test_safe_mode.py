@@ -1,4 +1,4 @@
-"""Safe mode of boot.py: an application that fails at once is replaced without a cable; no accidental safe mode."""
+"""Safe mode of boot.py: an application that fails at once is replaced without a cable; never entered by accident."""
 
 import pytest
 from ioto_tools.cloud.operators import overview
@@ -22,7 +22,7 @@ if Partition(Partition.RUNNING).info()[4] == "ota_0":
 
 
 def test_application_that_resets_the_board_is_replaced_over_the_air(tmp_path):
-    """The application acts as if it were frozen into the image: the old image's fails, the new one's works."""
+    """As if it were frozen into each image, the application fails in the old image and works in the new one."""
     rig = Rig(tmp_path, main=REPLACED + MAIN)
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=400)

@@ -68,7 +68,7 @@ def test_update_beside_or_without_the_application(tmp_path, kb, alone):
 
 
 def test_update_alone_never(tmp_path):
-    """The log has the numbers of both heaps; the next check-in that succeeds sends the reason."""
+    """The log has the free memory of both heaps; the next check-in that succeeds sends the reason."""
     rig = rig_with(tmp_path, 80, LARGE_CHAIN, update__alone="never")
     run = rig.run(until_s=900)
     assert resets(run) == 0 and run.console.count("FAILED no_memory") > 3 and run.slots == ["ota_0"]
@@ -77,7 +77,7 @@ def test_update_alone_never(tmp_path):
 
 @pytest.mark.sweep
 def test_update_alone_always(tmp_path):
-    """This applies however much memory is free."""
+    """The update runs without the application, however much memory is free."""
     rig = rig_with(tmp_path, 0, update__alone="always")
     run = rig.run(until_s=900)
     assert resets(run) == 1 and "no_memory" not in run.console and rig.board.describe_otadata() == "1/VALID 2/VALID"
@@ -130,7 +130,7 @@ def test_boot_without_the_application_at_most_once_per_period(tmp_path):
 
 @pytest.mark.sweep
 def test_clock_change_does_not_shorten_the_period(tmp_path):
-    """The board's clock was behind at the boot without the application, and is set afterwards."""
+    """The board's clock is behind during the boot without the application, and is corrected afterwards."""
     rig = rig_with(tmp_path, 80, (400 * 1024, 1024), update__period="12 hours", ntp__period="20 mins")
     rig.air.ntp_ahead_s = -13 * 3600
     first = rig.run(until_s=900)

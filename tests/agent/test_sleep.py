@@ -58,7 +58,7 @@ def test_hourly_wakes_for_two_weeks(tmp_path):
     rig.publish(rig.image(1), "1.0.1")
     run = check_updated(rig, 14)
     assert max(awake(run)[1:]) <= 25 and version(rig) == "1.0.1"
-    assert sum(awake(run)) < 300  # if nothing is to be done, not even the link is started
+    assert sum(awake(run)) < 300  # if there is nothing to do, not even the link is started
 
 
 def test_wakes_with_nothing_to_do_use_neither_network_nor_flash(tmp_path):

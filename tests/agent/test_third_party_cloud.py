@@ -78,14 +78,14 @@ def test_generated_id_is_kept(tmp_path):
 @pytest.mark.sweep
 @pytest.mark.parametrize("builder_refuses", [False, True])
 def test_moved_api_is_found_after_days_without_a_reply(tmp_path, builder_refuses):
-    """Nothing answers at the api any more, so the device asks the Builder again in the end.
+    """After days without a reply from the api, the device asks the Builder again.
 
     Until then, and if the Builder refuses, the device keeps its registration.
     """
     cloud = EmbedThis(PRODUCT)
     rig = board(tmp_path, cloud, update__period=60, registration__hosts=["api.test", "images.test"])
     rig.run(until_s=300)
-    for name in ("state/record.0", "state/record.1"):  # as after many days
+    for name in ("state/record.0", "state/record.1"):  # the number of failures after many days
         seq, record = decode(rig.board.files()[name])
         rig.board.write_files({name: encode(seq, dict(record, failures=97))})
     old = rig.air.peers.pop((rig.air.names["api.test"], 443))

@@ -83,7 +83,7 @@ def test_power_cut_during_a_rotation(tmp_path):
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation is a cut after the previous one
+@pytest.mark.parametrize("when", ["during", "after"])  # a cut before an operation equals a cut after the previous one
 def test_power_cut_at_every_operation_of_a_rotation(tmp_path, when):
     for op in range(operations(tmp_path / "clean")):
         cut_once(tmp_path / str(op), op, when)

@@ -175,7 +175,7 @@ def test_new_image_is_confirmed_if_there_is_no_other(tmp_path):
 def test_device_forgotten_during_its_trial_registers_again(tmp_path, again):
     """The image is confirmed after the registration.
 
-    If the cloud refuses the registration, the trial ends as it does without a reply.
+    If the cloud refuses the registration, the trial ends as if there were no reply.
     """
     from signing import sealed, trusting
 

@@ -1,6 +1,6 @@
 """Run an agent that sets this process's clock, with libfaketime: run_agent_clock.py LIB FOLDER ROUNDS LAST.
 
-Prints after each round: the time, whether it is known, the reason of the last failure, the last known time.
+After each round, prints the time, whether it is known, the reason of the last failure, and the last known time.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ folder, rounds, last = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
 
 class Board(linux.Board):
-    """A host with an ESP32's clock."""
+    """A host whose clock the agent can set, as on an ESP32."""
 
     def set_time(self, unix_s):
         y, mo, d, h, mi, s = time.gmtime(int(unix_s))[:6]

@@ -1,4 +1,4 @@
-"""The time of day when certificates, NTP and the clock contradict each other, with Mbed TLS and the agent.
+"""The agent's time of day if certificates, NTP and the clock contradict each other, with Mbed TLS.
 
 libfaketime sets the clock of the process to the time in a file, which the board's set_time() writes.
 """
@@ -142,7 +142,7 @@ def right(unix_s):
 @needs_faketime
 @pytest.mark.parametrize("first", [-DAY, -2 * YEAR], ids=["younger-than-the-agent", "older"])
 def test_a_clock_that_was_never_set(tmp_path, first):
-    """Without NTP, the cloud sends the time, whether its certificate begins before or after the agent's build."""
+    """Without NTP, the time comes from the cloud, whose certificate is younger or older than the agent's build."""
     world = World(tmp_path, first=first)
     ((now, known, error, last),) = world.run(NEVER_SET)
     assert right(now) and known and not error and world.methods() == ["HEAD", "POST"]
@@ -152,7 +152,7 @@ def test_a_clock_that_was_never_set(tmp_path, first):
 
 @needs_faketime
 def test_a_clock_that_ntp_set_wrong_is_corrected(tmp_path):
-    """The clock is far ahead or far behind, so no certificate is valid: NTP is in doubt, and the cloud is asked."""
+    """The clock is far ahead or behind, so no certificate is valid: the agent doubts NTP, and asks the cloud."""
     for name, clock, why in (
         ("ahead", "2090-01-01 00:00:00", "tls_expired"),
         ("behind", "2024-06-01 00:00:00", "tls_not_yet"),
@@ -184,7 +184,7 @@ def test_one_wrong_witness_does_not_raise_the_last_known_time(tmp_path, ntp, dat
 
 @needs_faketime
 def test_a_wrong_last_known_time_is_corrected_by_ntp_and_cloud_together(tmp_path):
-    """The last known time is 300 days ahead, when the cloud's certificate, valid for 30 days, has expired."""
+    """The last known time is 300 days ahead; at that time, the cloud's certificate, valid for 30 days, has expired."""
     ((now, known, error, last),) = World(tmp_path, ntp=time.time).run(NEVER_SET, last=int(time.time()) + 300 * DAY)
     assert right(now) and known and not error and right(last)
 
@@ -203,7 +203,7 @@ def test_witnesses_that_disagree_do_not_lower_the_last_known_time(tmp_path, ntp,
     "first, last, why", [(-9 * DAY, -DAY, "tls_expired"), (DAY, 9 * DAY, "tls_not_yet")], ids=["expired", "not-yet"]
 )
 def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why):
-    """The certificate is invalid at the time in Date: the check-in fails, and that time is not kept."""
+    """The certificate is not valid at the time in Date: the check-in fails, and that time is not kept."""
     world = World(tmp_path, first=first, last=last)
     ((now, known, error, kept),) = world.run(NEVER_SET)
     assert right(now) and error == why and not kept and "POST" not in world.methods()

@@ -1,4 +1,4 @@
-"""Name resolution over UDP: silent, wrong, slow and foreign servers; addresses that are cached and dropped."""
+"""Name resolution over UDP: silent, wrong and slow servers, answers from other senders, the cache of addresses."""
 
 import errno
 import random
@@ -110,7 +110,7 @@ def test_no_name_server_answers(serve, datagrams):
     names = datagrams(lambda asked: [])
     result = fetch(server, names)
     assert reason(result) == "os" and result["error"][1] == errno.ETIMEDOUT, result
-    assert len(names.asked) == 2  # once for each limit of dns.ASK_MS
+    assert len(names.asked) == 2  # one query for each time limit in dns.ASK_MS
 
 
 def test_no_such_name(serve, datagrams):

@@ -63,7 +63,7 @@ def test_another_host_never_sees_the_token(serve_tls, transport):
     assert sent(server.requests[0], "Authorization") and sent(other.requests[0], "Authorization") is None
     assert sent(other.requests[0], "Range") == "bytes=4-"
     assert sent(other.requests[0], "Host") == "127.0.0.1:%d" % other.port
-    # Back at the first host, a removed token is still not sent.
+    # The token was removed at the first redirect; a redirect back to the first host does not add it again.
     server = serve_tls(redirect(other.url + "/back"))
     table["/back"] = redirect(server.url)
     assert (
@@ -79,7 +79,7 @@ def test_plain_http_is_refused_unless_it_is_allowed_and_sees_no_token(serve, ser
     assert not server.requests
     assert one(server.url, headers=HEADERS, transport=transport).get("status") == 200
     assert sent(server.requests[0], "Authorization") is None and sent(server.requests[0], "Range") == "bytes=4-"
-    up = serve(redirect(serve_tls(OK).url))  # from http to https: the token, which was not sent, is still not sent
+    up = serve(redirect(serve_tls(OK).url))  # from http to https: the token was not sent before, and is not sent now
     assert one(up.url, headers=HEADERS, transport=transport, **serve_tls.trust[transport]).get("status") == 200
     assert sent(up.requests[0], "Authorization") is None
 
@@ -123,7 +123,7 @@ def test_invalid_locations_are_refused(serve, transport):
     if transport == "asyncio":
         assert (found["/none"], found["/twice"]) == ("http_redirect", "http_malformed")
     else:
-        # `requests` does not report the status of a reply with a Location: the first Location is used.
+        # `requests` does not report the status of a reply with a Location. Of several Locations, the first is used.
         assert found["/none"] == "http_redirect"
     assert len(server.requests) == len(cases) + (transport == "urequests")
 

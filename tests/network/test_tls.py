@@ -130,7 +130,7 @@ def test_only_tls_1_2_is_accepted(secure, folder):
 
 
 def test_a_server_that_requires_a_client_certificate(secure, folder):
-    """Mutual TLS with the right certificate in PEM or DER, without a certificate, and with one of another authority."""
+    """Mutual TLS with the right certificate in PEM or DER, with none, and with one from another authority."""
     server = secure("server", change=wants_a_certificate(folder))
     (folder / "device.der").write_bytes(ssl.PEM_cert_to_DER_cert((folder / "device.pem").read_text()))
     for cert in ("device.pem", "device.der"):
@@ -143,7 +143,7 @@ def test_a_server_that_requires_a_client_certificate(secure, folder):
 
 
 def test_a_certificate_that_is_switched_after_a_redirect(secure, folder):
-    """The redirect leads to another server with an invalid certificate, or to the same address, which now has it."""
+    """The redirect leads to another server with an invalid certificate, or to the same one, which now uses it too."""
     switched = secure("self-signed")
     first = secure("server", b"HTTP/1.1 307 X\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % switched.url.encode())
     assert reason(ask(first, folder)) == "tls_untrusted" and not switched.requests

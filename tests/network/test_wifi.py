@@ -76,7 +76,7 @@ def test_a_driver_that_never_reports_a_result():
 
 
 def test_a_driver_that_raises_errors():
-    """An error of connect() is one more failure, reported in the driver's words, and retried."""
+    """An error of connect() counts as a failed attempt: the driver's text is reported, and connect() is retried."""
     result = live(["Wifi Internal Error"] * 20, up_ms=100, run_ms=0)
     assert "Wifi Internal Error" in result["up"][1], result
     result = live(["Wifi Internal Error", (GOT_IP, 10, None)], run_ms=100)

@@ -90,7 +90,7 @@ def pytest_collect_file(file_path, parent):
 
 
 def pytest_collection_finish():
-    gc.freeze()  # the agent often collects garbage, and the objects of the tests need not be searched each time
+    gc.freeze()  # the agent often calls gc.collect(), which now skips the objects of the tests
 
 
 @pytest.hookimpl(tryfirst=True)

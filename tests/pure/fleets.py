@@ -20,7 +20,7 @@ def due(
 
 
 def even(arrivals, begin, length, bins):
-    """Check that all are in [begin, begin + length) and evenly spread: chi-square within five standard deviations."""
+    """Check that all are in [begin, begin + length) and spread evenly: chi-square within five standard deviations."""
     counts = [0] * bins
     for at in arrivals:
         assert begin <= at < begin + length, (at, begin, length)

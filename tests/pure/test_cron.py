@@ -47,7 +47,7 @@ BAD = {
 
 
 def dice(seed):
-    """The same integers on every interpreter: dice(seed)(n) returns one in [0, n)."""
+    """Random integers, the same on every interpreter: dice(seed)(n) returns one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -98,7 +98,7 @@ def values(text, low, high):
 
 
 def oracle(text):
-    """A function from (month, day, hour, minute, weekday) to whether the window is open."""
+    """A function that returns whether the window is open at (month, day, hour, minute, weekday)."""
     f = text.split()
     minutes, hours, mdays, months = values(f[0], 0, 59), values(f[1], 0, 23), values(f[2], 1, 31), values(f[3], 1, 12)
     wdays = {d % 7 for d in values(f[4], 0, 7 if "7" in f[4] else 6)}
@@ -114,7 +114,7 @@ def oracle(text):
 
 
 def stretches():
-    """(zone, first minute): two days around each change of the clock, the end of February and of the year."""
+    """(zone, first minute) of two days around each clock change, the end of February and the end of the year."""
     for year in (2027, 2028):
         for zone, dates in ((BERLIN, ((3, 27), (10, 30))), (LORD_HOWE, ((4, 3), (10, 2))), (UTC, ((2, 28), (12, 31)))):
             for month, day in dates:

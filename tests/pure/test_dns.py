@@ -72,7 +72,7 @@ def test_cut_at_every_byte():
 
 
 def test_of_a_truncated_answer_the_addresses_before_the_cut_count():
-    """Answers are cut at every byte, with the TC flag or by a buffer of 512 bytes. Others must be complete."""
+    """Answers are cut at every byte, with the TC flag or by a buffer of 512 bytes. Other answers must be complete."""
     long = record(POINTER, 16, 9, bytes(500))
     for flags, records in ((0x8380, [CNAME, B, A, AAAA]), (0x8180, [CNAME, B, A, long])):
         whole = reply(records, flags=flags)
@@ -83,7 +83,7 @@ def test_of_a_truncated_answer_the_addresses_before_the_cut_count():
                 assert found is None, n
             else:
                 assert found == (["192.0.2.8", "192.0.2.7"][: 1 + (n >= ends[1])], 60), (n, found)
-    for records in ([], [CNAME], [AAAA]):  # this does not prove that there is no address
+    for records in ([], [CNAME], [AAAA]):  # a truncated answer does not prove that there is no address
         assert dns.answer(reply(records, flags=0x8380), QUERY) is None
         assert dns.answer(reply(records + [long]), QUERY) is None
     # the other checks are the same

@@ -131,7 +131,7 @@ class Counted(int):
 
 
 def test_against_counting_multiplications_of_each_turn():
-    """Each turn has at most one multiplication, of two numbers of the size of the modulus."""
+    """Each step of verify() has at most one multiplication, of two numbers of the size of the modulus."""
     for private, (n, bits), _ in keys((2048, 3072)):
         turns = []
         for good in pss.verify((Counted(n), bits), sha256(b"m").digest(), signed(private, b"m")):
@@ -142,7 +142,7 @@ def test_against_counting_multiplications_of_each_turn():
 
 
 def test_against_damaged_input(count=3000):
-    """Damaged signatures, digests and keys give False, without an exception; some damaged keys are refused before."""
+    """Damaged signatures, digests and keys give False, no exception; public_key() refuses some damaged keys."""
     import random
 
     rng = random.Random(2)

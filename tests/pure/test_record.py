@@ -60,7 +60,7 @@ def test_every_changed_byte_is_detected():
         for flip in (1, 0x20, 0x80):
             spoilt = raw[:i] + bytes([raw[i] ^ flip]) + raw[i + 1 :]
             found = decode(spoilt)
-            # only the case of the checksum's hexadecimal digits may change
+            # accepted only if nothing but the case of the checksum's hexadecimal digits has changed
             assert found is None or spoilt.lower() == raw.lower(), (i, flip)
 
 

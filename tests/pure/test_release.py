@@ -45,7 +45,7 @@ def with_(of, **changes):
 
 
 def sealed(text, signature):
-    """As in docs/security.md: 8 bytes of magic, two lengths, text, signature, zeros up to 4096 bytes."""
+    """An envelope as in docs/security.md: 8 bytes of magic, two lengths, text, signature, zeros up to 4096 bytes."""
     raw = b"IOTO-REL" + len(text).to_bytes(2, "big") + len(signature).to_bytes(2, "big") + text + signature
     return raw + bytes(4096 - len(raw))
 

@@ -29,7 +29,7 @@ LIVES = (  # window, zone, period, jitter
 
 
 def dice(seed):
-    """The same integers on every interpreter: dice(seed)(n) returns one in [0, n)."""
+    """Random integers, the same on every interpreter: dice(seed)(n) returns one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -116,7 +116,7 @@ def never_too_soon(device):
 
 
 def bounded_wait(device, due):
-    """Whatever the clock does, the wait is at most one rest.
+    """Whatever the clock does, the wait is at most rest_s(), POWER_S or the jitter, whichever is longest.
 
     With a window, the device then waits for its own time in the next opening.
     """
@@ -196,7 +196,7 @@ def test_random_lives_keep_the_invariants():
     for n, settings in enumerate(LIVES):
         for seed in range(3):
             checks += len(list(live(100 * n + seed, settings, 150)))
-    for seed in (200400, 300402, 500410):  # in these, a time in the window depends on an opening long ago
+    for seed in (200400, 300402, 500410):  # with these seeds, a time in the window depends on an opening long ago
         checks += len(list(live(seed, LIVES[4], 300)))
     assert checks > 1000, checks
 
@@ -346,7 +346,7 @@ def test_without_a_clock():
     # the period is measured by the uptime
     assert due(anytime, UTC, None, "ID", 0, tried_up=100, up=100 + DAY - 1, jitter=0) == 1
     assert due(anytime, UTC, None, "ID", 0, tried_up=100, up=100 + DAY, jitter=0) == 0
-    # after a reset, the time of the last check-in is unknown: its interval counts as passed, except for a pause
+    # after a reset, the time of the last check-in is unknown: its interval counts as passed; power-on adds a pause
     assert due(anytime, UTC, None, "ID", NOON, up=0, cold=False) == 0
     assert due(anytime, UTC, None, "ID", NOON, up=0, failures=9, cold=False) == 0
     assert due(anytime, UTC, None, "ID", NOON, up=0) < HOUR

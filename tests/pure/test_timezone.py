@@ -51,7 +51,7 @@ BAD = {  # text: the part that the error names
 
 
 def dice(seed):
-    """The same integers on every interpreter: dice(seed)(n) returns one in [0, n)."""
+    """Random integers, the same on every interpreter: dice(seed)(n) returns one in [0, n)."""
     state = [seed]
 
     def roll(n):
@@ -109,7 +109,7 @@ def database():
 
 
 def test_against_every_zone_and_every_change_of_the_database():
-    """All changes in twelve years of a century in which only the rule applies are compared.
+    """Compares all changes from 2093 to 2104, when only the POSIX string applies.
 
     One of the years is divisible by four, but is not a leap year.
     """
@@ -168,7 +168,7 @@ def random_zone(roll, extreme):
 
 
 def takes_effect(rule, year, day_of):
-    """Local seconds at which a rule takes effect, by counting days: day_of(year, month, day) -> day number."""
+    """The local time in seconds at which a rule takes effect; day_of(year, month, day) returns the number of a day."""
     kind, n, seconds = rule
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -211,7 +211,7 @@ def test_random_rules():
 
 
 def test_against_the_c_library_over_random_rules():
-    """The rules stay in their year and do not overlap. zoneinfo is not used: its `n` and J59 are a day early."""
+    """The rules stay in their year and do not overlap. zoneinfo is not used: it applies `n` and J59 a day early."""
     import os
     import time
 
@@ -287,7 +287,7 @@ def test_fixed_offsets_ahead_of_utc():
 
 def test_rules_have_defaults():
     assert parse("CET-1CEST,M3.5.0,M10.5.0/3") == parse("CET-1CEST-2,M3.5.0/2,M10.5.0/03:00:00")
-    # daylight time all the year, as RFC 9636 writes it: both changes are at the same time
+    # daylight time all year, as RFC 9636 writes it: both changes are at the same time
     always = parse("XXX3EDT4,0/0,J365/23")
     for at in moments(always):
         assert offset_s(always, at) == -4 * 3600, at

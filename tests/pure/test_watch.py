@@ -7,7 +7,7 @@ from ioto.watch import rSignal, rSignalSync, rWatch, rWatchOff, watchers
 
 
 def collect(signal, procs):
-    """Register `procs` under one name, signal it, let the loop turn, and return what they did and what was logged."""
+    """Register `procs` under one name, signal it, run the event loop, return what they did and what was logged."""
     seen, logged = [], []
     log.to(lambda level, message: logged.append(level))
 

@@ -27,7 +27,7 @@ def browser():
 
 
 class Visitor:
-    """A window of `size` on the cloud at `address`. `complaints`: console errors, and requests to other hosts."""
+    """A browser window of `size` for the cloud at `address`. `complaints`: errors, and requests to other hosts."""
 
     def __init__(self, browser, address, size, **options):
         self.context = browser.new_context(viewport=size, base_url=address + "/web/", **options)

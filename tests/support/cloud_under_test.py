@@ -1,4 +1,4 @@
-"""A device cloud whose clock, random numbers and steps are controlled by a test; images; the command line."""
+"""A device cloud without a server, whose clock and random numbers a test controls; valid images; the command line."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ class Cloud:
         return hashlib.shake_128(b"%d" % self.drawn).digest(n)
 
     def publish(self, version, image=None, enabled=True, product="thermo", **said):
-        """Publish an image. `said` contains the rollout's terms, by default for devices of any age, and `by_hand`."""
+        """Publish an image. `said`: `by_hand` and the rollout's options; by default, devices may be of any age."""
         said.setdefault("age", "none")
         path = self.folder / "image.bin"
         path.write_bytes(esp_image(version.encode()) if image is None else image)

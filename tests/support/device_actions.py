@@ -1,4 +1,4 @@
-"""Check-ins and reports of a Cloud's devices, what the operator sees of them, and a second worker of the site."""
+"""Check-ins and reports of a Cloud's devices, the operator's view of the devices, and a second worker of the site."""
 
 from cloud_under_test import Cloud
 from ioto_tools.cloud.app import create_app
@@ -34,7 +34,7 @@ def state(cloud, id):
 
 
 def why(cloud, id):
-    """{version: reason why it is not offered, or None}."""
+    """{version: why the device is not offered it, or None if it is}."""
     return {each["version"]: each["why"] for each in overview.device(cloud.site, id)["offers"]}
 
 

@@ -26,7 +26,7 @@ class Device:
 class Storm:
     """The devices of `tokens`, {id: token}.
 
-    A device that gets no answer or a 503 waits `again_s` before it asks again. Recorded are the `statuses` of all
+    A device that gets no answer or a 503 waits `again_s` before it asks again. A Storm records the `statuses` of all
     answers, the offers in `got` {(device, update): (asked_s, received_s)}, the accepted `reports` {(device, update,
     attempt, state)}, and `lower_offers` [(device, version, lower version)]: offers of a lower version while the higher
     offer was open.
@@ -56,7 +56,7 @@ class Storm:
     async def _live(self):
         while self.answered < self.count:
             device = self.draw.choice(self.devices)
-            # Sometimes two at once, as if the device had given up waiting for the first one.
+            # Sometimes two check-ins at once, as if the device had given up waiting for the answer to the first.
             asked = [self._check_in(device) for _ in range(1 + (self.draw.random() < 0.05))]
             for offer in await asyncio.gather(*asked):
                 if offer and offer["update"] not in {device.chosen} | device.ended:

@@ -1,6 +1,6 @@
 """Strict stand-in for EmbedThis' cloud: Builder, device cloud and image store as one ASGI application.
 
-It serves these as three hosts. It is written from docs/protocol.md alone, without any of this project's extensions:
+It serves them as three hosts. It is written from docs/protocol.md alone, without any of this project's extensions:
 replies are compact JSON with the protocol's fields only. Anything in a request that the protocol does not promise is
 refused with 400 and recorded in `objections`, so that a test can check that there are none:
 

@@ -21,7 +21,7 @@ def _alternative(text):
 
 
 class Certificate:
-    """Issued by `by` (None: self-signed) for `names`; `first` and `last` are its validity, in seconds from `now`."""
+    """Issued by `by` (None: self-signed) for `names`; valid from `first` to `last`, in seconds from `now`."""
 
     def __init__(self, subject, by=None, names=(), first=-DAY, last=30 * DAY, now=None, authority=False):
         self.key = ec.generate_private_key(ec.SECP256R1())

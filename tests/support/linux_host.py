@@ -28,7 +28,7 @@ PRODUCT = "PRODUCT7"
 LIMIT_S = 30  # longest wait for one event, in real seconds
 RESTART = 85
 IMAGE = random.Random(1).randbytes(100_000)
-# The reports of an update that succeeds at once.
+# The reports of an update that succeeds at the first attempt.
 GOOD = [("downloading", "", 1), ("staged", "", 1), ("applied", "", 1), ("confirmed", "", 1)]
 
 # main.py of the host: prints what the watchers receive. The two placeholders are code to insert and the agent's folder.
@@ -193,7 +193,7 @@ class Host:
             self.process.wait(LIMIT_S)
 
     def reported(self, state, version="1.0.1"):
-        """Wait until the cloud has a report of `state`, and return its reports about `version`."""
+        """Wait until the cloud has a report of `state` about `version`; return all reports about that version."""
         limit = time.monotonic() + LIMIT_S
         while state not in [s for s, _, _ in self.cloud.reports(version)]:
             assert time.monotonic() < limit and self.process.poll() is None, self.console + str(list(self.lines.queue))

@@ -48,7 +48,7 @@ class Server:
                     shaken(conn)
                 self._requests(conn)
         except (OSError, ValueError):
-            pass  # the client closed the connection, as it should
+            pass  # the client closed the connection, as expected
 
     def _requests(self, conn):
         n = 0

@@ -1,8 +1,8 @@
 """Strict stand-ins for clients that are not part of this project, written from docs/protocol.md.
 
 The clients are EmbedThis' updater programs in C, Node.js and shell, and Ioto's C agent. Each calls `cloud`, a function
-(method, url, headers, body) -> (status, headers as a list of pairs spelt as received, body), in place of the TLS proxy
-in front of the device cloud. Each raises Complaint where the real client would give up.
+(method, url, headers, body) -> (status, list of headers as pairs in their original spelling, body), which replaces the
+TLS proxy in front of the device cloud. Each raises Complaint where the real client would give up.
 """
 
 import hashlib

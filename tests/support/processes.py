@@ -1,4 +1,4 @@
-"""Processes of a cloud: its workers, requests to them, and a child process that is killed at a line of code."""
+"""Processes of a cloud: its workers, requests to them, and a child process that is killed at a given line of code."""
 
 import http.client
 import json
@@ -47,7 +47,7 @@ def in_child(work, lines, kind=signal.SIGKILL):
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1] != 0
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore SIGINT
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore SIGINT
     left = [lines]
     folder = str(Path(ioto_tools.cloud.__file__).parent)
 

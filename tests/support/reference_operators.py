@@ -101,5 +101,5 @@ def expected_of_null(operator, a):
 
 
 def alone(value):
-    """The result of a value that is a condition by itself."""
+    """The result of a condition that consists of a value alone."""
     return not (value is None or value == "" and kind(value) == "string" or compare(value, False) == 0)

@@ -100,7 +100,7 @@ class Observed:
 
     states: list = field(default_factory=list)
     results: list = field(default_factory=list)
-    ops: list = field(default_factory=list)  # of each step
+    ops: list = field(default_factory=list)  # a list of flash operations for each step
     messages: list = field(default_factory=list)
     otadata: list = field(default_factory=list)
 
@@ -120,7 +120,7 @@ def image(kind, application):
 
 
 def segments(steps):
-    """[(how it begins, [code, ...])]; the code after a step that resets the board is for the next boot."""
+    """[(step that starts the board, [[code, ...] of each boot])]; a step that resets the board ends a boot."""
     found = []
     for step in steps:
         if step in POWER:
@@ -134,7 +134,7 @@ def segments(steps):
 
 
 def coalesce(ops):
-    """Join adjacent operations of one kind: the chip's driver splits them into 64 bytes, ours does not."""
+    """Join adjacent operations of one kind: the chip's driver splits them into pieces of 64 bytes, ours does not."""
     out = []
     for kind, address, n, data in ops:
         if out and out[-1][0] == kind and out[-1][1] + out[-1][2] == address:
@@ -147,7 +147,7 @@ def coalesce(ops):
 
 
 def replay(scenario, application, folder):
-    """Run the scenario; returns Observed."""
+    """Run the scenario and return an Observed."""
     seen = Observed()
     stock = "stock partition table" in scenario["steps"][0]
     rows = layout.stock() if stock else layout.ota(4 << 20, SLOT)
@@ -173,7 +173,7 @@ def replay(scenario, application, folder):
 
 
 def _segment(board, seen, cause, programs, kinds, stock):
-    """One power-on or pin reset, and the programs that run until all scripts are done."""
+    """Run from one power-on or pin reset until `programs` scripts are done."""
     vfs = board.partition("vfs").address
     mark = [0]
 

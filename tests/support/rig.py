@@ -81,7 +81,7 @@ def server_context():
 
 
 def secure(peer):
-    """The peer behind TLS."""
+    """Return a server that adds TLS to `peer`."""
     return TlsServer(peer, server_context())
 
 

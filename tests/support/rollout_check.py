@@ -92,13 +92,16 @@ def check(site, rollouts, storm):
 
 
 def _check_rate(rate, moments):
-    """No period certainly contains more than `rate` of `moments`, a sorted list of (not before, not after)."""
+    """Check that no period contains more than `rate` of `moments`, a sorted list of (not before, not after).
+
+    A moment counts only if it is certainly in the period.
+    """
     for begins, _ in moments:
         assert sum(begins <= after and before < begins + PERIOD_S for after, before in moments) <= rate, begins
 
 
 def check_in_all(folder, storm):
-    """Check in every device after all leases have ended, so that the slots of killed workers are free.
+    """Check in every device after all leases have expired, so that the slots of killed workers are free.
 
     Return {device: the update that it is offered or None}.
     """

@@ -69,7 +69,7 @@ def erases(folder, **options):
 
 
 def slots(rig):
-    """One hash of the bytes of both slots and otadata, which must not change."""
+    """One hash over both slots and otadata, to check that they do not change."""
     found = hashlib.sha256()
     for label in ("otadata", "ota_0", "ota_1"):
         part = rig.board.partition(label)

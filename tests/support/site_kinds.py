@@ -30,7 +30,7 @@ class InFolder:
     def away(self, site):
         """Make the database unavailable: another connection locks it."""
         with site.database.transactions.writing.connect() as conn:
-            conn.exec_driver_sql("PRAGMA busy_timeout=0")  # the pool uses this connection next
+            conn.exec_driver_sql("PRAGMA busy_timeout=0")  # the pool will use this connection for the next transaction
             conn.rollback()
         other = sqlite3.connect(site.data / "cloud.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
@@ -69,7 +69,7 @@ class OnServers:
 
     @contextmanager
     def away(self, site):
-        """Make the database unavailable: it closes all connections and accepts no new ones."""
+        """Make the database unavailable: the server closes all connections and accepts no new ones."""
         self.postgresql.shut(site.settings["database"])
         try:
             yield

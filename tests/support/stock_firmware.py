@@ -9,7 +9,7 @@ from ioto_tools.image import samples
 from ioto_tools.image.esp import fix_checksums
 
 CHIPS = {"ESP32": 0, "ESP32-S3": 9}
-NEW = {"ESP32-P4": 18, "ESP32-C5": 23}  # which some other tools do not support
+NEW = {"ESP32-P4": 18, "ESP32-C5": 23}  # some other tools do not support these chips
 
 
 def _for_chip(image, chip):
@@ -17,7 +17,7 @@ def _for_chip(image, chip):
 
 
 def merged(chip):
-    """A whole .bin file, as micropython.org provides it for the chip."""
+    """A .bin file with bootloader, partition table and application, as micropython.org provides it for the chip."""
     raw = samples.merged("generic")
     if chip == "ESP32":
         return raw

@@ -77,7 +77,7 @@ def run(block, der, seed, count):
     for n in range(count):
         if n % 6 < 5:
             bad = damaged(random, block, *parts[n % 6])
-            decided(bad, [])  # without keys, much is accepted; but no other exception is raised
+            decided(bad, [])  # without keys, many are accepted; but no other exception is raised
             found = "unchanged" if bad == block else decided(bad, [key])
         else:
             bad = damaged(random, der, 0, len(der))

@@ -251,7 +251,7 @@ def unprotected(key, tmp_path):
 
 
 def test_espsecure_verifies_our_signature(key, tmp_path):
-    """espsecure verifies the signature as one of Secure Boot v2, over the file padded to whole sectors."""
+    """espsecure verifies the signature as a Secure Boot v2 signature of the file padded to whole sectors."""
     data = tmp_path / "data.bin"
     data.write_bytes(bytes(range(256)) * 32)
     (tmp_path / "signature").write_bytes(keys.sign(keys.load(key, PASSPHRASE.encode()), data.read_bytes()))

@@ -1,7 +1,7 @@
-"""TLS verification is never switched off; in MicroPython, a wrapper class, a mode or a default can do that silently.
+"""TLS verification is never disabled; in MicroPython, a wrapper class, a mode or a default can disable it silently.
 
-The client, composed as in connect.py, connects to real servers with invalid certificates. Then each check is disabled
-in a copy of the agent, to show that the test notices it: an invalid server is accepted.
+The client, created as in connect.py, connects to real servers with invalid certificates. Then each check is disabled
+in a copy of the agent, to show that the test notices this: an invalid server is accepted.
 """
 
 import json
