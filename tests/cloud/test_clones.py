@@ -104,7 +104,7 @@ def test_one_board_is_never_detected_as_two(cloud):
         cloud.now_s += 60
         board.apply("1.0.0")
         cloud.now_s += 5
-        # Detected at once, because the check-in shows that the board has restarted.
+        # The reverted update is detected at once, because the check-in shows that the board has restarted.
         assert board.check_in() is None and state(cloud, "D1") == "reverted"
         cloud.now_s += DAY
     cloud.now_s -= 2 * DAY

@@ -99,7 +99,7 @@ def test_which_refusals_blame_the_release():
 
 
 def test_the_order_of_reports_does_not_matter():
-    """All sequences of up to four reports of two attempts lead to the furthest report of the highest attempt."""
+    """Up to four reports of two attempts, in any order, end in the most advanced state of the highest attempt."""
     reports = [(attempt, state) for attempt in (1, 2) for state in REPORTS]
     for length in range(5):
         for sequence in itertools.product(reports, repeat=length):
