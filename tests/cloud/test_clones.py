@@ -9,7 +9,7 @@ HOUR = 3600
 
 
 class Board:
-    """One of several boards with the id and token of D1. `sends_up`: its check-ins contain `up`."""
+    """One of several boards with the id and token of D1. With `sends_up`, its check-ins contain `up`."""
 
     def __init__(self, cloud, sends_up, version="1.0.0"):
         self.cloud, self.sends_up, self.version, self.booted_s = cloud, sends_up, version, cloud.now_s
