@@ -23,7 +23,7 @@ WIFI = ("--ssid", "net", "--password", "secret", "--host", "127.0.0.1")
 
 
 def suite(port, *only, status=0, limit_s=120, more=()):
-    """Run these checks; returns {check: Result}."""
+    """Run these checks; return {check: Result}."""
     words = [word for name in only for word in ("--only", name)]
     done = command("ioto", "board", "test", port, "--yes", "--json", *words, *more, limit_s=limit_s)
     assert done.returncode == status, done.stdout + done.stderr
