@@ -63,7 +63,7 @@ class Life:
 
 
 def run(files, agent=None, **case):
-    """Run meter.mjs with `files` beside the agent; returns its result."""
+    """Run meter.mjs with `files` beside the agent; return its result."""
     chip = {"/chip/" + file.name: file.read_bytes() for file in (HERE / "chip").glob("*.py")}
     agent = {"/" + path: content for path, content in (agent or agent_files()).items()}
     case["files"] = {path: base64.b64encode(raw).decode() for path, raw in {**chip, **agent, **files}.items()}
