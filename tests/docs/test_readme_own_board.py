@@ -54,7 +54,7 @@ class Shell:
         return done.stdout
 
     def start(self, command, until=None):
-        """Start `command`; with `until`, read lines up to the first that contains it. Returns (process, that line)."""
+        """Start `command`; with `until`, read lines up to the first that contains it. Return (process, that line)."""
         going = subprocess.Popen(
             ["bash", "-c", "exec " + command],
             cwd=self.folder,
