@@ -111,7 +111,7 @@ def test_the_order_of_reports_does_not_matter():
 
 
 def test_a_report_in_every_state():
-    """A report of an earlier attempt is ignored, one of the same follows the table, one of a later attempt starts again."""
+    """A report of an earlier attempt is ignored, one of the same follows the table, one of a later starts again."""
     for state, attempt, report, number in itertools.product(STATES, range(4), REPORTS, range(4)):
         found = update_states.apply_report(state, attempt, report, number)
         if number < attempt:
