@@ -1,7 +1,7 @@
 """`make bench` measures the figures of docs/figures.md, `python -m tests.bench cloud` one part of them.
 
-Two parts only run by name: `profile` shows where a check-in spends its time, `millions` is `growth` with five million
-devices.
+Two parts run only if they are named: `profile` shows where a check-in spends its time, `millions` is `growth` with
+five million devices.
 """
 
 import importlib

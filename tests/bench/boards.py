@@ -25,7 +25,7 @@ def ioto(*words):
 
 @contextmanager
 def board(folder):
-    """Run a virtual board with the files of a device's folder; yields its serial port."""
+    """Run a virtual board with the files of a device's folder; yield its serial port."""
     flash = folder / "board.flash"
     made = Board.create(
         flash, esp.make_image(8192, "bench"), device_files(folder / "thermo"), flash_bytes=1 << 20, slot_bytes=0x10000

@@ -14,7 +14,7 @@ from . import page, servers
 from .load import saturate
 
 SIZES = (1_000, 100_000)
-MOST = 5_000_000  # a few minutes and 2.5 GB of disk: `python -m tests.bench millions`
+MOST = 5_000_000  # takes a few minutes and 2.5 GB of disk space: `python -m tests.bench millions`
 SAMPLE = 5000
 HOT = 500
 ROUND_S = 1.5

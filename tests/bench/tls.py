@@ -1,4 +1,4 @@
-"""The cost of TLS for check-ins through nginx: on kept connections, and on a new one each, as boards do."""
+"""The cost of TLS for check-ins through nginx: on kept connections, and on a new one for each, as boards do."""
 
 import statistics
 import tempfile

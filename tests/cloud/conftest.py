@@ -1,4 +1,4 @@
-"""Fixtures for tests of the device cloud: a cloud stepped by the test, the command line, a real server."""
+"""Fixtures for tests of the device cloud: a cloud that the test controls, the command line, a real server."""
 
 import signal
 import subprocess
@@ -12,7 +12,7 @@ from site_kinds import InFolder, OnServers
 
 
 def pytest_generate_tests(metafunc):
-    """Run each test of a site with both kinds of site.
+    """Run each test that uses a site with both kinds of site: in a folder, and on servers.
 
     With a site on servers, tests run only in `make sweep`, except in modules that set BOTH.
     """
@@ -54,7 +54,7 @@ class MakeSite:
         self._kind = kind
 
     def settings(self, folder):
-        """Create the folder of a site, which contains only its settings."""
+        """Create the folder of a site, with nothing but the settings in it."""
         folder.mkdir()
         (folder / "site.toml").write_text(self._kind.settings())
 

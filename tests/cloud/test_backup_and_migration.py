@@ -80,7 +80,7 @@ def everything(folder, copied=False):
 
 
 def without_its_restore(found):
-    """`found`, the result of everything() for a restored site, without the audit row and the counter of the restore."""
+    """Remove the rows that the restore itself added from `found`, the result of everything() for a restored site."""
     tables, images = found
     restored = tables["audit"].pop()
     assert restored["action"] == "site.restored"

@@ -1,4 +1,4 @@
-"""Registration, tokens, and the data that is stored of a device."""
+"""Registration, tokens, and the data stored about a device."""
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud, call
@@ -77,7 +77,7 @@ def test_changes_of_a_removed_device_are_refused(cloud):
     assert cloud.check_in("D1", cloud.device(), "1.0.0").status == 200
     for name in ("pin", "claim", "rotate", "release", "remove"):
         changes[name]()
-    registration.register_by_hand(cloud.site, PRODUCT, "D1")  # the other remedy
+    registration.register_by_hand(cloud.site, PRODUCT, "D1")  # the second remedy in the message
     changes["pin"]()
 
 

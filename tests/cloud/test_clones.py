@@ -9,7 +9,7 @@ HOUR = 3600
 
 
 class Board:
-    """One of several boards with the id and token of D1. `sends_up`: its check-ins contain `up`."""
+    """One of several boards with the id and token of D1. With `sends_up`, its check-ins contain `up`."""
 
     def __init__(self, cloud, sends_up, version="1.0.0"):
         self.cloud, self.sends_up, self.version, self.booted_s = cloud, sends_up, version, cloud.now_s
@@ -104,7 +104,7 @@ def test_one_board_is_never_detected_as_two(cloud):
         cloud.now_s += 60
         board.apply("1.0.0")
         cloud.now_s += 5
-        # Detected at once, because the check-in shows that the board has restarted.
+        # The reverted update is detected at once, because the check-in shows that the board has restarted.
         assert board.check_in() is None and state(cloud, "D1") == "reverted"
         cloud.now_s += DAY
     cloud.now_s -= 2 * DAY

@@ -1,4 +1,4 @@
-"""Releases and products are deleted only if nothing uses them; then nothing of them is left but the audit log."""
+"""Releases and products are deleted only if nothing uses them; afterwards, only the audit log mentions them."""
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ SAME = esp_image(b"same")
 
 
 def left(cloud, update):
-    """Tables with rows of the update."""
+    """Names of the tables that contain rows about the update."""
     tables = [table for table in metadata.sorted_tables if "release" in table.c]
     rows = cloud.site.database.read(
         lambda conn: {t.name: conn.execute(sa.select(t).where(t.c.release == update)).first() for t in tables}
@@ -47,7 +47,7 @@ def test_nothing_is_left_but_the_audit_log(cloud):
         overview.update(cloud.site, release["id"])
     actions = [row["action"] for row in cloud.site.database.read(audit.newest) if row["subject"] == release["id"]]
     assert actions == ["release.deleted", "release.published"]
-    # Its device goes on, and the next release is for it.
+    # The device keeps checking in, and is offered the next release.
     cloud.now_s += 5
     assert cloud.check_in("D1", token, "1.0.0").body == b"{}"
     assert cloud.report("D1", token, release["id"], False, state="failed", attempt=2).status in (200, 404)
@@ -66,7 +66,7 @@ def test_a_release_that_a_device_may_still_apply_stays(cloud, state):
     with pytest.raises(Conflict, match="0 devices run it, 1 were offered it"):
         deletion.delete_release(cloud.site, release["id"])
     assert image_exists(cloud, release["checksum"]) and "grants" in left(cloud, release["id"])
-    control.remove(cloud.site, "D1")  # a device that is gone keeps nothing
+    control.remove(cloud.site, "D1")  # a removed device does not prevent the deletion
     assert deletion.delete_release(cloud.site, release["id"])["image"]
 
 

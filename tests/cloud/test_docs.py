@@ -34,7 +34,7 @@ def examples():
 
 
 def same(printed, wanted):
-    """Do the lines agree apart from spaces, if `...` stands for any text?"""
+    """Are the lines equal, apart from white space, if `...` stands for any text?"""
     pattern = r"\s*\n\s*".join(
         r"\s+".join(re.escape(word).replace(r"\.\.\.", ".*") for word in line.split()) for line in wanted
     )

@@ -11,7 +11,7 @@ IMAGE = bytes(range(256)) * 10
 
 
 def cloud_function(app):
-    """The stand-in as the `cloud` function of other_clients.py."""
+    """A function that other_clients.py takes as `cloud`: it sends the requests to the stand-in."""
 
     def request(method, url, headers, body):
         host, _, path = url.partition("//")[2].partition("/")

@@ -131,7 +131,7 @@ class Browser:
 
 
 def upload_folders(process):
-    """The folders of those open files of the server that are deleted or still incoming."""
+    """The folders of the server's open files that are deleted or still being received."""
     found = set()
     for handle in set(os.listdir("/proc/%d/fd" % process.pid)) - {"0", "1", "2"}:
         try:

@@ -1,4 +1,4 @@
-"""Database accesses of a check-in: none if nothing is new, and never the same one twice."""
+"""Database accesses of a check-in: none if nothing is new, and no access is repeated."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 
 class ThreadedCloud(Cloud):
-    """A cloud with event loop, threads and group commits, as in a server; `accesses` counts the database accesses."""
+    """A cloud with an event loop, threads and group commits, like a server; `accesses` counts the database accesses."""
 
     def __init__(self, folder, kind):
         super().__init__(folder, kind, threads=True)
@@ -206,7 +206,7 @@ def test_an_unavailable_database_is_noticed_at_the_next_refresh(served):
         assert served.ask("D1") == (None, 0)
         stranger = served.check_in("D2", "token", "1.0.0")
         served.moment += REFRESH_S
-        if served.kind.__class__.__name__ == "OnServers":  # with SQLite, a read waits for no writer
+        if served.kind.__class__.__name__ == "OnServers":  # with SQLite, a read does not wait for the writer
             assert served.check_in("D1", served.tokens["D1"], "1.0.0").status == stranger.status == 503
     assert served.ask("D1")[0] is None
 

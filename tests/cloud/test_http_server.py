@@ -1,4 +1,4 @@
-"""Every wait for a client has a limit; no other wait has one."""
+"""Waits for a client have a limit, waits for a lifespan message have none; accepted sockets have TCP_NODELAY."""
 
 import asyncio
 import socket

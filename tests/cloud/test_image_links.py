@@ -152,7 +152,7 @@ def test_link_needs_no_database_between_refreshes(cloud, monkeypatch):
 
 
 def test_links_of_the_store_are_shared_within_a_span(cloud, monkeypatch):
-    """A store that signs its own links is asked once per span, not at every check-in."""
+    """A store that signs its own links is asked for one link per hour, not for one per check-in."""
     asked = []
 
     def link(checksum, seconds):

@@ -20,7 +20,7 @@ WORKERS = ("A", "B", "C")
 
 
 class RolloutUnderTest:
-    """A site with a release, devices that ask a worker for it, and a clock. `got` records every offer."""
+    """A site with a release, devices that ask a worker for it, and a clock. `got` contains the time of each offer."""
 
     def __init__(self, make_site, folder, **said):
         self.now_s = START
@@ -31,7 +31,7 @@ class RolloutUnderTest:
             self.site, folder / "image.bin", "thermo", "2.0.0", said={name: str(value) for name, value in said.items()}
         )[0]["id"]
         self.count = 0
-        self.got = []  # times of the offers
+        self.got = []
 
     def ask(self, worker, device=None):
         """Let `device`, or a new device, ask the worker; return whether it was offered the release."""

@@ -92,7 +92,7 @@ def test_the_interval_of_other_clients_is_estimated_from_their_check_ins(cloud, 
 
 
 def test_a_clock_that_was_ahead_does_not_delay_the_marking(cloud):
-    """The clock was two days ahead: neither the gap nor the time of the last run counts afterwards."""
+    """The clock was two days ahead: afterwards, neither the jump nor the last run, now in the future, has an effect."""
     cloud.publish("2.0.0")
     lost_devices.mark_silent(cloud.site)
     ask(cloud, "D1", next=HOUR)

@@ -1,6 +1,6 @@
 """Invalid input of every kind is refused with an error that names the field.
 
-The status is never 500, and the error is never one of the two special texts.
+The status is never 500, and the error is never one of the two texts that make a device delete its token.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Migrations create exactly tables.py, keep data in both directions, and run once if several processes start."""
+"""Migrations create exactly tables.py, keep data in both directions, and run once even if several processes start."""
 
 import multiprocessing
 from pathlib import Path
@@ -30,7 +30,7 @@ def differences(conn):
 
 
 def again(ask, function):
-    """Call ask(function), again if its connection, made before the tables were changed, is Unavailable."""
+    """Call ask(function); repeat it if it raises Unavailable because its connection is older than the tables."""
     try:
         return ask(function)
     except Unavailable as e:

@@ -73,7 +73,7 @@ def test_a_few_requests_to_every_operation(cloud_with_device):
 def test_many_requests_to_every_operation(cloud_with_device, kind):
     fuzz(
         *cloud_with_device, examples=120 if isinstance(kind, InFolder) else 50
-    )  # fewer on servers: the databases differ less than the requests
+    )  # fewer on servers: results depend more on the request than on the database
 
 
 def test_document_matches_the_table():

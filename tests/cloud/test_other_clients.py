@@ -107,7 +107,7 @@ def check_ioto_agent_with_mqtt(cloud, image):
 def eventually(holds):
     """Wait until holds() is true; return its last result.
 
-    A running server reads the changes of others, and writes deferred data, once a second.
+    Once a second, a running server reads the changes made by other processes, and writes deferred data.
     """
     give_up = time.monotonic() + 20
     while not (held := holds()) and time.monotonic() < give_up:

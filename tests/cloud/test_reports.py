@@ -1,4 +1,4 @@
-"""Reports in any order, also repeated: only the set of reports counts, and the furthest one gives the state."""
+"""Reports in any order, and repeated: the resulting state is always that of the most advanced report."""
 
 import itertools
 

@@ -161,7 +161,7 @@ def test_a_reverted_update_is_offered_again_after_an_hour(cloud):
 
 
 def test_a_board_that_checks_in_during_its_trial(cloud):
-    """The check-in confirms the update, the report reverts that, and the next attempt counts again."""
+    """The check-in confirms the update, the report `rolled_back` undoes that, and the next attempt is counted again."""
     cloud.publish("2.0.0")
     ask(cloud, "D1")
     for report in ("downloading", "staged", "applied"):

@@ -151,7 +151,7 @@ FAULTY_ANSWERS = {
 
 @contextmanager
 def faulty_store(answer):
-    """Run a server that sends `answer` to every request, or nothing if it is None; yields its endpoint."""
+    """Run a server that sends `answer` to every request, or nothing if it is None; yield its endpoint."""
     listening = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 

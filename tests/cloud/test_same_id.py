@@ -26,7 +26,7 @@ API = "/api/v1"
 
 @pytest.fixture
 def two(cloud):
-    """A cloud with two devices D1, each of its own product and with a release that it is offered."""
+    """A cloud with two devices named D1, of two products. Each is offered a release of its product."""
     new_product(cloud.site, "gate", OTHER)
     cloud.mine, cloud.theirs = cloud.device(), cloud.device(product=OTHER)
     cloud.publish("2.0.0")
@@ -45,7 +45,7 @@ def check_in(cloud, token, product=PRODUCT, version="1.0.0", **said):
 
 
 def kept(cloud, product=PRODUCT):
-    """All stored data of the product's D1."""
+    """All stored data of the device D1 of this product."""
     key = sa.select(devices.c.key).where(devices.c.product == product).scalar_subquery()
 
     def rows(conn):
@@ -100,7 +100,7 @@ CHANGES = {
 @pytest.mark.parametrize("product", ["gate", OTHER])
 def test_changes_by_an_operator_never_affect_the_other(two, change, product):
     two.report("D1", two.theirs, overview.update(two.site, "gate@3.0.0")["update"], False)
-    other = second_worker(two)  # with both devices in its cache
+    other = second_worker(two)  # the requests below put both devices into its cache
     for token, owner in ((two.mine, PRODUCT), (two.theirs, OTHER)):
         assert [check_in(other, token, owner).status for _ in range(3)] == [200] * 3
     before, theirs = kept(two), kept(two, OTHER)

@@ -1,4 +1,4 @@
-"""At its start, `ioto cloud serve` prints its address, its database and images, and warnings about unsafe options."""
+"""At startup, `ioto cloud serve` prints its address, its database and images, and warnings about unsafe options."""
 
 import json
 import os

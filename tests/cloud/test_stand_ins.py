@@ -72,7 +72,7 @@ CORRUPTIONS = (
 
 
 def corrupted(cloud, corrupt, corrupt_path):
-    """The cloud as the `cloud` function of other_clients.py, with corrupt answers on one path."""
+    """A function that other_clients.py takes as `cloud`: it corrupts the answers of the real cloud on one path."""
 
     def request(method, url, headers, body):
         path, _, query = url[len(URL) :].partition("?")

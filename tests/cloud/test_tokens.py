@@ -94,9 +94,9 @@ def test_rotation_in_every_order_of_uses(cloud):
                 assert reply.body == FORGET and step == "old" and len(held) > 1, story
                 continue
             if use is not held[0]:
-                held = [use]  # the first use of the new token ends the old one
+                held = [use]  # the first use of the new token makes the old one invalid
             if "token" in reply.json():
-                held = [held[0], reply.json()["token"]]  # an earlier new token, never used, is void
+                held = [held[0], reply.json()["token"]]  # an earlier new token that was never used is invalid
                 assert len(held[1]) <= 206
         assert is_accepted(cloud, held[-1], id), story
 

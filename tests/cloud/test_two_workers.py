@@ -1,4 +1,4 @@
-"""Two workers of one site: their caches are up to a second old, and never decide alone."""
+"""Two workers of one site: a cache may be up to a second old, but never causes a wrong offer."""
 
 import pytest
 from device_actions import ask, second_worker, send_report, why
@@ -48,7 +48,7 @@ def test_changed_terms_apply_at_once_on_every_worker(cloud, change):
 
 
 def test_device_with_a_higher_offer_gets_no_lower_one(cloud):
-    """A worker that has not read of the higher offer, but sees no free slot there, offers no lower release."""
+    """A worker whose cache lacks the higher offer, and that gets no slot of that release, offers no lower release."""
     other = second_worker(cloud)
     cloud.publish("2.0.0")
     cloud.publish("3.0.0", limit=1)

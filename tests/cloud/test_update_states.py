@@ -99,7 +99,7 @@ def test_which_refusals_blame_the_release():
 
 
 def test_the_order_of_reports_does_not_matter():
-    """All sequences of up to four reports of two attempts lead to the furthest report of the highest attempt."""
+    """Up to four reports of two attempts, in any order, end in the most advanced state of the highest attempt."""
     reports = [(attempt, state) for attempt in (1, 2) for state in REPORTS]
     for length in range(5):
         for sequence in itertools.product(reports, repeat=length):
@@ -111,7 +111,7 @@ def test_the_order_of_reports_does_not_matter():
 
 
 def test_a_report_in_every_state():
-    """An earlier attempt is ignored, the same one follows the table, a later one starts again."""
+    """A report of an earlier attempt is ignored, one of the same follows the table, one of a later starts again."""
     for state, attempt, report, number in itertools.product(STATES, range(4), REPORTS, range(4)):
         found = update_states.apply_report(state, attempt, report, number)
         if number < attempt:

@@ -57,7 +57,7 @@ class Devices:
         return found
 
     def report(self, offered, *states):
-        """Let each device send one report, with `states` in turn."""
+        """Let each device send one report; the devices take the states in turn."""
         for n, (id, update) in enumerate(offered.items()):
             state = states[n % len(states)]
             fields = {"id": id, "update": update, "attempt": 1, "state": state, "success": state == "confirmed"}
@@ -83,8 +83,8 @@ def started(tmp_path, serve):
 class Operator(Visitor):
     """An operator with a browser.
 
-    `shot(name)` saves the screen as `name`-`size`.png and checks that it fits; `sizes`: [(name, size of the window)],
-    the last one is used to work in.
+    `shot(name)` saves the screen as `name`-`size`.png and checks that it fits; `sizes`: [(name, size of the window)];
+    the operator works in the last one.
     """
 
     sizes = ()
@@ -272,7 +272,7 @@ def test_publish_dry_run_watch_stop(started, tmp_path, sizes, options):
 
 
 def first_visit_is_small(chromium, operator, address, release):
-    """The size of a first visit to the largest page."""
+    """Check how many bytes a first visit to the largest page loads."""
     fresh, sizes = Visitor(chromium, address, DESKTOP), {}
     fresh.context.add_cookies(operator.context.cookies())
     fresh.page.on("requestfinished", lambda request: sizes.update({request.url: request.sizes()["responseBodySize"]}))

@@ -42,7 +42,7 @@ def listed(body):
 
 
 def walk(operator, page):
-    """[[ids]] of all pages, each filled in steps as in a browser."""
+    """The ids on each page, as a list of lists; each page loads its rows in steps, as in a browser."""
     found = [[]]
     for _ in range(3 * len(IDS)):
         body = operator.get(page).body.decode()

@@ -124,7 +124,7 @@ def test_a_rejected_event_is_retried_with_growing_delays(cloud, listener, status
 
 
 def test_events_scheduled_by_a_clock_that_was_ahead_are_delivered_after_its_correction(cloud, listener):
-    """The clock was two days ahead: one event has failed up to the longest delay, another one has not been tried."""
+    """The clock was two days ahead: one event has reached the longest retry delay, another one has not been tried."""
     webhooks.new(cloud.site, listener.url)
     cloud.now_s += 2 * 24 * 3600
     operator_tokens.new(cloud.site, "ci", "read")

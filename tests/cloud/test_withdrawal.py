@@ -134,7 +134,7 @@ def test_a_device_that_is_offered_a_higher_release_returns_its_slot(cloud):
 
 
 def test_an_offer_that_is_not_staged_is_withdrawn_at_the_next_check_in(cloud):
-    """This applies to this project's agent if it has not staged the image; another client may have downloaded it."""
+    """This project's agent may not have staged it yet; another client may have downloaded it, and keeps its offer."""
     cloud.publish("2.0.0")
     for id in ("OURS", "LOADS", "HOLDS"):
         ask(cloud, id, next=HOUR)

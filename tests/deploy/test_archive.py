@@ -1,4 +1,4 @@
-"""Where MicroPython finds modules: in the agent's archive of compiled modules, in files, or among its own."""
+"""Where MicroPython finds modules: in the agent's archive of compiled modules, in files, or built in."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ BESIDE = "import sys; sys.path.insert(0, 'lib')\n"
 
 @pytest.fixture
 def run(tmp_path):
-    """run(program, files): the output of a program beside `files` {path: bytes}."""
+    """run(program, files): the output of a program that runs in a folder with `files`, {path: bytes}."""
 
     def said(program, files):
         for name, raw in files.items():
@@ -60,7 +60,7 @@ def test_every_module_can_be_imported(run):
 
 
 def test_lack_of_memory_is_not_reported_as_a_missing_module(run):
-    """Without memory for the archive, an import raises MemoryError, after which the agent retries; not ImportError."""
+    """Without memory for the archive, an import raises MemoryError, not ImportError, and the agent retries."""
     program = """
 import builtins, ioto
 opened = open

@@ -15,7 +15,7 @@ from ioto_tools.deploy.flash_image import choose_layout
 from ioto_tools.image import layout, samples
 
 ROOT = Path(__file__).parent.parent.parent
-MANIFESTFILE = ROOT / ".build" / "firmware" / "stubber" / "tools" / "manifestfile.py"  # MicroPython's, in a wheel
+MANIFESTFILE = ROOT / ".build" / "firmware" / "stubber" / "tools" / "manifestfile.py"  # from a wheel
 FIRMWARE = ROOT / "firmware"
 TYPES = {
     ("data", "nvs"): (1, 2),
@@ -107,7 +107,7 @@ def test_files_that_are_frozen_of_a_device(device, tmp_path):
     assert (made["PRODUCT"], made["VERSION"]) == ("P7", "2.1.0")
     assert made["FILES"] == {name: (device / name).read_bytes() for name in ("ca.pem", "device.json", "ioto.json")}
     assert "ioto_build.py" not in device_files(device)  # a file of that name would replace the frozen one
-    command("ioto", "freeze", device)  # the second time, the output does not contain itself
+    command("ioto", "freeze", device)  # the second output does not contain the first one
     assert runpy.run_path(device / "ioto_build.py")["FILES"] == made["FILES"]
     (device / "ca.pem").unlink()
     told = command("ioto", "freeze", device)

@@ -47,7 +47,7 @@ def test_other_tools_read_the_requested_layout(tmp_path, files, chip, size):
                 read[(folder.rstrip("/") + "/" + name).lstrip("/")] = f.read()
     assert read == files
 
-    assert whole[0xD000:0xD020].hex() == "01000000" + "ff" * 20 + "02000000" + "9a984347"  # esp32-facts: CRC of 1
+    assert whole[0xD000:0xD020].hex() == "01000000" + "ff" * 20 + "02000000" + "9a984347"  # at the end: CRC of 1
     assert whole[0x10000 : 0x10000 + len(firmware.application)] == firmware.application
     between = whole[0x10000 + len(firmware.application) : vfs.address]
     assert between == b"\xff" * len(between)

@@ -223,9 +223,9 @@ CHIPS = ["esp32"] + [
 @pytest.mark.sweep
 @pytest.mark.parametrize("chip", CHIPS)
 def test_protections_agree_with_espefuse(tmp_path, chip):
-    """Compared with espefuse's virtual chip: first with one fuse, then with all.
+    """Compared with espefuse's virtual chip: first only flash encryption is on, then only secure boot.
 
-    An even number of bits in its counter turns flash encryption off again.
+    Flash encryption is off if an even number of bits in its counter is set.
     """
 
     def espefuse(*words):

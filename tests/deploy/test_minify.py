@@ -12,7 +12,7 @@ from ioto_tools.cli import main
 from ioto_tools.deploy.agent_build import agent_files, bundled_files, restore_names
 from ioto_tools.deploy.bundle import bundle
 
-# Each line uses a name in another way that could go wrong.
+# Each line uses a name in a different way that shortening could break.
 SOURCES = {
     "__init__": "",
     "start": """

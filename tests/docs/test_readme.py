@@ -1,4 +1,4 @@
-"""README.md: the demonstration prints its transcript, `...` aside; its main.py and its files work."""
+"""README.md: the demonstration prints the page's transcript, apart from `...`; the page's main.py and files work."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""README's section on your own board: its commands run in order, as far as possible without a board.
+"""The README's section on your own board: its commands run in order, as far as possible without a board.
 
 esp32_mock_bootloader emulates the chip's loader. What was flashed runs on a virtual board, whose serial port replaces
 the cable and whose simulated network leads to the real device cloud.
@@ -54,7 +54,7 @@ class Shell:
         return done.stdout
 
     def start(self, command, until=None):
-        """Start `command`; with `until`, read lines up to the first that contains it. Returns (process, that line)."""
+        """Start `command`; with `until`, read lines up to the first that contains it. Return (process, that line)."""
         going = subprocess.Popen(
             ["bash", "-c", "exec " + command],
             cwd=self.folder,
@@ -164,7 +164,7 @@ def test_pages_name_every_command_and_option():
 
 @pytest.mark.parametrize("really", [False, pytest.param(True, marks=pytest.mark.sweep)], ids=["looked-at", "flashed"])
 def test_from_a_stock_board_to_an_update(shell, really):
-    """`really`: flashing 2.4 MB through the emulated loader takes most of the time, so `make test` only plans it."""
+    """With `really`, a board is flashed. The 2.4 MB take most of the time, so `make test` does only a dry run."""
     rom = pytest.importorskip("esp32_mock_bootloader")
     product = re.search(r'"product": "(.+)"', shell.run(the_command("ioto product new")))[1]
     shell.run(the_command("ioto cloud certificate"))

@@ -31,7 +31,7 @@ class World:
         return hashlib.shake_128(b"%d" % self.drawn).digest(n)
 
     def start_fleet(self, app=None, **settings):
-        """Make the fleet. `app`, if given, receives its requests instead of the cloud's application."""
+        """Make the fleet. If `app` is given, it receives the fleet's requests instead of the cloud's application."""
         self.settings = Settings(PRODUCT, **settings)
         self.simulation = Simulation(app or self.app, self.clock, self.settings, self.site.database.settle)
         self.fleet = self.simulation.fleet

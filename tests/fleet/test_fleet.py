@@ -10,7 +10,7 @@ from ioto_tools.fleet import phases
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 SHARES = {"crash": 0.12, "fail": 0.1, "refuse": 0.1, "lose": 0.1, "revert": 0.1, "defer": 0.12, "mute": 0.1}
-ENDS = {  # fate -> (version at the last check-in, state of the update on the device, state in which it ended)
+ENDS = {  # fate -> (last version, state of the update on the device, state in which the last attempt ended)
     phases.GOOD: ("1.1.0", "confirmed", "confirmed"),
     phases.CRASH: ("1.0.0", "failed", "failed"),  # its attempts are used up
     phases.FAIL: ("1.0.0", "failed", "failed"),  # the update is offered, and the failure reported, twice more

@@ -125,7 +125,7 @@ def check_steps(world, devices, windows):
 
 
 def check_rate(world, fleet, update, devices, windows):
-    """The rate is a tenth of all devices in 75 s: no window has more offers, and none far fewer while devices wait.
+    """The rate is a tenth of all devices per 75 s: no window has more offers, and none far fewer while devices wait.
 
     `windows`: number of windows; None: until all devices were offered the release. This takes another period, in which
     the devices that got no offer because of the rate check in again.

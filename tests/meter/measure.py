@@ -56,14 +56,14 @@ class Life:
     base: int  # the interpreter with its own modules, before the agent
     imported: int  # live bytes of the agent, after main.py's import
     garbage: int  # maximum between two collections, before the agent's first network request
-    idle: int  # with its objects, at rest
+    idle: int  # live bytes of the agent with its objects, at rest
     check_in: Span
     download: Span
     console: list
 
 
 def run(files, agent=None, **case):
-    """Run meter.mjs with `files` beside the agent; returns its result."""
+    """Run meter.mjs with `files` beside the agent; return its result."""
     chip = {"/chip/" + file.name: file.read_bytes() for file in (HERE / "chip").glob("*.py")}
     agent = {"/" + path: content for path, content in (agent or agent_files()).items()}
     case["files"] = {path: base64.b64encode(raw).decode() for path, raw in {**chip, **agent, **files}.items()}
@@ -114,7 +114,7 @@ def _alone():
 
 
 def modules():
-    """{module: (bytes of its file, live, of bytecode)} of each module, compiled alone, without its imports."""
+    """{module: (bytes of its file, live bytes, bytes of bytecode)}, each compiled alone, without its imports."""
     agent = {name: compile_module(text, name + ".py") for name, text in agent_sources().items() if name != "linux"}
     done = []
 
@@ -143,7 +143,7 @@ def modules():
 
 @functools.cache
 def _flash():
-    """{path: bytes} of a configured device with a release key, its slots, and the replies it gets, with a release."""
+    """{path: bytes} of a configured device with a release key: files, slots, and the replies to its requests."""
     key = rsa.generate_private_key(65537, 3072)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,6 +1,6 @@
 """Read the functions and their bytecode from a .mpy file (format version 6: MicroPython's py/persistentcode.c)."""
 
-_STR, _BYTES, _TUPLE = 5, 6, 10  # objects with a terminator; with elements. 1 to 4: None, False, True, Ellipsis
+_STR, _BYTES, _TUPLE = 5, 6, 10  # str and bytes have a terminator; 1 to 4: None, False, True, Ellipsis
 
 
 def functions(raw):

@@ -1,7 +1,7 @@
 """The policy language, compared with a real JavaScript engine where both should agree.
 
-They agree on numbers, booleans, strings, null, && || ! and parentheses. docs/policy.md differs from JavaScript on
-purpose in the following, which is left out: versions, "true" and "false" as booleans, missing properties with != and
+They agree on numbers, booleans, strings, null, && || ! and parentheses. The test leaves out what docs/policy.md
+defines differently on purpose: versions, "true" and "false" as booleans, missing properties with != and
 !==, null with < <= > >=, and JavaScript's conversion of lists, objects and blank strings in comparisons.
 """
 
@@ -104,7 +104,7 @@ def comparison(draw):
 
 
 def term(draw, depth):
-    """(text, does JavaScript evaluate it to a boolean, not to one of the operands?)."""
+    """(text, whether JavaScript evaluates it to a boolean and not to one of the operands)."""
     what = draw.random()
     if what < 0.55:
         return comparison(draw), True

@@ -154,7 +154,7 @@ def test_a_file_system_that_fills_up_during_the_copy(folder, flash):
 
 @pytest.mark.sweep
 def test_a_negative_number_of_free_blocks_counts_as_none(folder, flash):
-    """littlefs counts some blocks twice, and MicroPython's number of free blocks wraps around."""
+    """littlefs counts some blocks twice, so the number of free blocks can be negative: MicroPython wraps it around."""
     it = Board(flash)
     it.write_files({"ballast.bin": bytes(714_000), "more.bin": bytes(6000)})
     it.close()
@@ -204,7 +204,7 @@ def test_an_older_micropython_is_refused(port, folder, monkeypatch):
 
 @pytest.mark.parametrize("version", [7, pytest.param(0, marks=pytest.mark.sweep)])
 def test_a_micropython_with_another_mpy_version_is_refused(port, folder, flash, monkeypatch, version):
-    """The same without support for .mpy files: the agent must not be replaced by files that can't be loaded."""
+    """So is one without support for .mpy files: the agent must not be replaced by files that can't be loaded."""
     monkeypatch.setattr(prompt, "_IDENTIFY", prompt._IDENTIFY.replace('getattr(i, "_mpy", 0) & 255', str(version)))
     before = files_of(flash)
     result = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])

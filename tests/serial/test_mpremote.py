@@ -61,7 +61,7 @@ def test_a_large_file_of_this_machine_runs(port, tmp_path):
 
 
 def talk(port, *steps):
-    """Type bytes and wait for bytes in each step; returns all output."""
+    """In each step, type bytes and wait for bytes; return all output."""
     got = b""
     with serial.Serial(port, 115200, timeout=0.05) as line:
         for typed, wanted in steps:

@@ -117,7 +117,7 @@ def test_the_log_waits_for_a_port_that_disappears_with_a_reset(tmp_path):
             pass
         port.unlink()
     read_until(log.stdout, b"the port is gone")
-    time.sleep(0.5)  # for more than one try
+    time.sleep(0.5)  # long enough for more than one try
     with terminal() as (master, path):
         port.symlink_to(path)
         read_until(log.stdout, b"the port is back")

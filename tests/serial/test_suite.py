@@ -23,7 +23,7 @@ WIFI = ("--ssid", "net", "--password", "secret", "--host", "127.0.0.1")
 
 
 def suite(port, *only, status=0, limit_s=120, more=()):
-    """Run these checks; returns {check: Result}."""
+    """Run these checks; return {check: Result}."""
     words = [word for name in only for word in ("--only", name)]
     done = command("ioto", "board", "test", port, "--yes", "--json", *words, *more, limit_s=limit_s)
     assert done.returncode == status, done.stdout + done.stderr
@@ -44,7 +44,7 @@ def content(flash):
 
 @pytest.mark.sweep
 def test_a_virtual_board_passes_the_whole_suite_and_is_unchanged(flash):
-    """Every check with Wi-Fi, then the update. The table in docs/boards.md has the same shape."""
+    """All checks run, with Wi-Fi, then the update. Apart from numbers, docs/boards.md has the same table."""
     before = content(flash)
     with running(BIN / "ioto", "board", "run", flash, "--serial", "--wifi", "net:secret", "--network") as port:
         found = suite(port, more=(*WIFI, "--update"))
@@ -104,7 +104,7 @@ def test_without_wifi_the_other_checks_run(port):
     assert found["download"].found["image_bytes"] == 8192
 
 
-# {check that must fail: one changed line of the hardware}
+# {check that must fail: a statement that breaks the virtual hardware}
 BROKEN = {
     "partition": "from ioto_tools.virtual_board.flash import Flash; Flash.program = lambda self, at, raw: "
                  "self.data.__setitem__(slice(at, at + len(raw)), raw)",

@@ -111,7 +111,7 @@ def same(want, op):
 
 
 def plain(line):
-    """A message without its time, and only the wrong bits of a checksum: the recorded image was another build."""
+    """A message without its time; checksums become their XOR, because the recorded image was another build."""
     line = re.sub(r"^[EWI] \(\d+\) ", "", line)
     return re.sub(
         r"Calculated 0x(\w+) read 0x(\w+)", lambda m: "wrong bits 0x%x" % (int(m[1], 16) ^ int(m[2], 16)), line

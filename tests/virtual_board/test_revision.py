@@ -64,7 +64,7 @@ def test_the_virtual_chip_has_the_revision_that_was_set():
         for revision in (0, 1, 3, 100, 102, 200, 301):
             assert read(chip, _Memory(registers(chip, revision))) == revision, (chip, revision)
     assert read(99, {}) is None
-    # The first ESP32-S3 has the version of its block, 1.1, in the place of the major number.
+    # The first ESP32-S3 has eFuse block version 1.1, and other data in place of the major number.
     assert read(9, _Memory({0x60007044 + 40: 1, 0x60007044 + 12: 1 << 24, 0x60007044 + 20: 1 << 24})) == 0
 
 

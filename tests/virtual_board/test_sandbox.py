@@ -102,7 +102,7 @@ def test_an_unknown_operation_resets_the_board(tmp_path):
 
 
 def test_the_kernel_refuses_every_call_that_is_not_in_the_list():
-    """The test makes calls of all numbers, as machine code could, and clone() for a process instead of a thread."""
+    """The test makes all system calls by number, as machine code could, and clone() for a process, not a thread."""
     column = 0 if platform.machine() == "x86_64" else 1
     allowed = {numbers[column] for numbers in sandbox._CALLS.values()}
     read, write = os.pipe()
@@ -147,7 +147,7 @@ def memory(pid):
 
 
 def test_no_secret_of_the_operator_is_in_its_memory(tmp_path):
-    """A program can read the memory of its own process, which must not contain passwords of the environment."""
+    """A program can read the memory of its own process, which must not contain passwords from the environment."""
     board(tmp_path, "print('computing')\nwhile True:\n    pass\n").close()
     words = [Path(sys.executable).parent / "ioto", "board", "run", tmp_path / "b.flash"]
     env = dict(os.environ, IOTO_PASSPHRASE="the very secret of the operator")
