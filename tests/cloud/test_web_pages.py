@@ -256,7 +256,7 @@ def upload(operator, image=None, name="i.bin", **fields):
 
 
 async def _uploaded(app, headers, pieces):
-    """The upload needs an event loop, because uploaded files are closed in a thread."""
+    """Upload `pieces`, in an event loop because uploaded files are closed in a thread."""
     sent, pieces = [], iter(pieces)
 
     async def receive():
