@@ -123,7 +123,7 @@ def _redirect_to_sign_in(request: Request) -> Response:
 
 
 def _redirect(request: Request, to: str) -> Response:
-    if _is_htmx(request):  # htmx would follow a redirect by itself, without the other page's head
+    if _is_htmx(request):  # htmx would follow a redirect itself, and ignore the new page's head
         return Response(headers={**HEADERS, "hx-redirect": to})
     return RedirectResponse(to, 303, HEADERS)
 
