@@ -18,7 +18,8 @@ from .random_draws import draw
 from .settings import Settings
 from .statistics import Statistics
 
-_REPEAT = 3  # purposes of draws (random_draws.py)
+# What a draw is for: the first number after the seed in draw().
+_REPEAT = 3
 _JITTER = 4
 _BACKOFF = 5
 _BACKOFF_MOST_S = 600

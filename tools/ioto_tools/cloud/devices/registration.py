@@ -165,7 +165,7 @@ def _register_by_hand(
 def report(site: "Site", token: str, fields: Fields) -> Row:
     """Store a device's report about an update; return the response body.
 
-    Repeated, late and unknown reports are counted and change nothing else.
+    Repeated, late and unknown reports are counted or stored, but do not change the state of the update.
     """
     now_s = site.now_s()
     _authenticated(site, now_s, _report, token, messages.report(fields), now_s)

@@ -2,7 +2,7 @@
 
 A worker leases a block of slots, and spends one in the transaction that grants the release to a device. So workers do
 not wait for each other at every grant, and a killed worker has spent exactly the slots that its devices occupy. Unspent
-slots are stored only in the worker's row of `leases`: if it has spent none for LEASE_S, any worker may return them.
+slots are only in the worker's row of `leases`: if the worker has spent none for LEASE_S, any worker may return them.
 
     releases.taken              <= limit
     granted in (t - period, t]  <= rate, for every t

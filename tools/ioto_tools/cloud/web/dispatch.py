@@ -83,7 +83,7 @@ async def _answer(
 
 
 def _call(site: Site, function: PageFunction, fields: PageRequest) -> PageResponse:
-    """The result of a page's function, without the fields that are hidden from the operator's scope."""
+    """The result of a page's function, with names instead of the product ids that are hidden from the operator."""
     answer, names = function(site, fields), hidden_fields.names(site)
     if names and not isinstance(answer, Redirect):
         answer = replace(answer, values=hidden_fields.hide(answer.values, names))
