@@ -72,7 +72,7 @@ def pop_terms(more: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolve_group(site: Site, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of pop_terms() as terms.parse_terms() expects them: the group's policy is joined to the policy."""
+    """The options of pop_terms() as terms.parse_terms() expects them: `policy` includes the policy of the group."""
     options = dict(options)
     if group := options.pop("group"):
         options["policy"] = groups.combine(groups.policy(site, group), options["policy"])
