@@ -131,7 +131,7 @@ def page(site: "Site", product: str | None = None, after: str = "", most: int = 
 def device_pages(site: "Site", product: str | None = None, last: str = "") -> Iterator[list[Row]]:
     """Yield the rows of all devices that are not removed and whose id is after `last`, sorted by id, in lists.
 
-    Each list but the last contains PAGE rows or a few more. The rows have the `product_name`. There may be millions of
+    Each list but the last contains PAGE rows or a few more. Each row has the `product_name`. There may be millions of
     rows in all.
     """
     while True:
@@ -158,7 +158,7 @@ def last_offered(conn: sa.Connection, keys: list[str]) -> dict[str, sa.RowMappin
 
 
 def _offered(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[sa.RowMapping]:
-    """The grants that match `which` by time of the offer, each with the `reason` of the last report about it."""
+    """The grants that match `which`, by time of the offer, each with the `reason` of the last report about it."""
     refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported as `refused`, with a reason
     about = sa.and_(
         reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,
