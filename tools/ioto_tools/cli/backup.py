@@ -85,7 +85,7 @@ def _print_summary(copied: Copied, json: bool, words: str) -> None:
 
 @contextmanager
 def _progress_bars(json: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """progress(what, done, total) as bars on a terminal; shows errors as click does."""
+    """Yield progress(what, done, total), which draws bars on a terminal. Errors are shown as click shows them."""
     from rich.console import Console
     from rich.progress import Progress
 

@@ -24,7 +24,7 @@ def fail(command: str, text: object) -> NoReturn:
 
 
 def confirm(command: str, text: str) -> None:
-    """Ask for confirmation, and exit unless the answer is yes. --yes is for use without a terminal."""
+    """Ask for confirmation, and exit unless the answer is yes. Without a terminal, the command needs --yes."""
     try:
         click.confirm(text, abort=True, err=True)
     except click.Abort:
@@ -151,7 +151,7 @@ def _read_firmware(command: str, path: Path) -> Firmware:
 
 
 def print_settings_warnings(folder: Path) -> None:
-    """Print notes about the settings in `folder`, if it has any."""
+    """Print the warnings about the settings in `folder`, if it contains valid settings."""
     from ioto.config import ConfigError, load
 
     from ..deploy.trust import warnings

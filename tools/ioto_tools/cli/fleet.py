@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Property(click.ParamType):
-    """NAME=VALUE,VALUE as (name, [values]). A value that is JSON, such as 256 or true, is parsed."""
+    """Converts NAME=VALUE,VALUE to (name, [values]). A value that is valid JSON, such as 256 or true, is parsed."""
 
     name = "name=value,..."
 

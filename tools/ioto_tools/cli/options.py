@@ -8,7 +8,7 @@ from ioto import duration
 
 
 class RenamedOption(click.Option):
-    """An option that is also accepted under its old name `was`, which the help does not show, for one version."""
+    """An option whose old name `was` is still accepted for one version. The help does not show the old name."""
 
     def __init__(self, declarations: Sequence[str], was: str, **attributes: Any) -> None:
         super().__init__([*declarations, was], **attributes)

@@ -10,7 +10,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u20
 
 
 def printable(text: str) -> str:
-    """Escape control characters in `text`, as \\x1b. Tabs and line feeds stay; CR LF becomes a line feed."""
+    """Escape control characters in `text`: ESC becomes \\x1b. Tabs and line feeds stay; CR LF becomes a line feed."""
     return _CONTROL.sub(_escape, text.replace("\r\n", "\n"))
 
 

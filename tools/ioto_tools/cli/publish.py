@@ -138,7 +138,7 @@ def _print_dry_run(found: dict[str, Any], json: bool) -> None:
 
 
 def _identify(image: str, product: str | None, version: str | None) -> tuple[str, str, bool]:
-    """(product, version, is it signed?). Missing options are taken from the signed manifest."""
+    """(product, version, True if the image is signed). Missing options are taken from the signed manifest."""
     try:
         found = release.read(image)
     except UpdateError as e:

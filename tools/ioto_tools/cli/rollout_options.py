@@ -1,4 +1,4 @@
-"""The options for who is offered an update, how many, and when (`ioto publish`, `ioto updates set`)."""
+"""The options that say which devices are offered an update, how many, and when (`ioto publish`, `ioto updates set`)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def pop_terms(more: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolve_group(site: Site, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of pop_terms() as terms.parse_terms() expects them: the group is replaced by its policy."""
+    """The options of pop_terms() as terms.parse_terms() expects them: `policy` includes the policy of the group."""
     options = dict(options)
     if group := options.pop("group"):
         options["policy"] = groups.combine(groups.policy(site, group), options["policy"])

@@ -198,7 +198,10 @@ def _storage(data: str) -> dict[str, str]:
 
 
 def _unsafe(host: str, has_tls: bool, public_url: str | None, rate: int, new_devices: int) -> Iterator[str]:
-    """A sentence for each weakness that an attacker on the network could use; on loopback, a proxy is expected."""
+    """Yield a sentence for each weakness that an attacker on the network could use.
+
+    On a loopback address, only the public URL is checked, because a proxy in front is expected.
+    """
     if public_url and not public_url.startswith("https:"):
         yield "--public-url %s is plain HTTP: devices send their tokens where others can read them" % public_url
     if host in ("localhost", "::1") or host.startswith("127."):

@@ -20,7 +20,7 @@ POLL_S = 2
 
 
 def report_unapplied(site: Site, found: Row, wait: bool) -> None:
-    """Print how many devices may still apply the update; with `wait`, until there are none.
+    """Print how many devices may still apply the update; with `wait`, print it until there are none.
 
     `found` is the update as overview.update() returns it.
     """

@@ -161,7 +161,7 @@ async def _disconnected(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    # For example if the disk is full. The text must not be one of those that make a device delete its registration.
+    # The disk may be full, for example. The text must not be one of those that make a device delete its registration.
     return _fault(request, error, 503, "the cloud cannot answer now", {"Retry-After": str(RETRY_AFTER_S)})
 
 

@@ -18,7 +18,8 @@ from .random_draws import draw
 from .settings import Settings
 from .statistics import Statistics
 
-_REPEAT = 3  # purposes of draws (random_draws.py)
+# What a draw is for: the first number after the seed in draw().
+_REPEAT = 3
 _JITTER = 4
 _BACKOFF = 5
 _BACKOFF_MOST_S = 600
@@ -123,7 +124,7 @@ class Fleet:
         fields: dict[str, Any],
         answered: Callable[[int, Reply], None] | None,
     ) -> None:
-        """POST `fields`; then call answered(n, reply) unless it is None."""
+        """POST `fields`; then call answered(n, reply), unless `answered` is None."""
 
         def done(reply: Reply) -> None:
             self._count_answer(kind, due_ms, reply)
@@ -178,7 +179,7 @@ class Fleet:
         )
         ask = "report", "/tok/provision/updateReport", devices.token[n], fields
         if draw(self.settings.seed, _REPEAT, n, update, phase, attempt) < self.settings.repeats:
-            self._post(n, due_ms, *ask, None)  # as if the answer was lost
+            self._post(n, due_ms, *ask, None)  # as if the answer had been lost
         self._post(n, due_ms, *ask, self._reported)
 
     def _fetch(self, n: int, due_ms: int) -> None:

@@ -64,7 +64,7 @@ class Client:
         self._timer = self._loop.call_later(1, self._close_overdue)
 
     def ask(self, request: bytes, done: Done, sink: Sink | None = None) -> None:
-        """Send `request` (complete, as bytes); done(Reply) is called later.
+        """Send `request`, the bytes of a whole request; done(Reply) is called later.
 
         `sink(piece)`, if given, receives the body of a 2xx answer.
         """
@@ -158,7 +158,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.job is None:
-            self.transport.abort()  # data without a request
+            self.transport.abort()  # the server sent data without a request
             return
         if self.left is None:
             self.buffer += data

@@ -10,7 +10,7 @@ from .fleet import Fleet
 from .http import Client, Done, Sink, request
 from .settings import Settings
 
-_POLL_S = 0.25  # interval between checks whether the run is over
+_POLL_S = 0.25  # interval between calls of told(); over() is called at least as often
 _DRAIN_S = 30  # maximum wait for the last answers
 
 

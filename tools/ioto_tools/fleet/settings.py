@@ -6,7 +6,8 @@ from typing import Any
 from . import phases
 from .random_draws import draw
 
-_PROPERTIES = 1000  # purposes of draws (random_draws.py)
+# What a draw is for: the first number after the seed in draw().
+_PROPERTIES = 1000  # plus the index of the property
 _FATE = 2
 _ASKS = 6
 

@@ -19,7 +19,7 @@ from .settings import Settings
 
 
 class InProcessClient:
-    """Sends requests to an ASGI application that only waits for its client, so it answers at once.
+    """Sends requests to an ASGI application that awaits only `receive` and `send`, and so answers at once.
 
     create_app(threads=False) makes such an application.
     """

@@ -1,7 +1,7 @@
 """All operations of the API as a table: for each, the request, the required scope, and the function that it runs.
 
-Each function takes the site, acting for the operator, and the arguments of the request: one dict with the path
-parameters, query fields and body fields; None for omitted fields.
+Each function takes two arguments: the site, acting for the operator, and a dict with the path parameters, query fields
+and body fields of the request. Omitted fields are None.
 """
 
 from collections.abc import Callable

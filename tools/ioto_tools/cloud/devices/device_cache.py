@@ -135,15 +135,15 @@ def interpret_check_in(
         )
     if known.shared or order != before and not order < offered or not next_state(grant.state, "returns"):
         return None, _unless_shared(known, sign)
-    # Two boards with one id report the two versions in turn. A single board that went back reports the old version
-    # twice, which is the only hint from boards that send no start time.
+    # Two boards with one id report the two versions in turn. A single board that runs the old version again reports
+    # that version twice in a row. If boards send no start time, this is the only way to distinguish the two cases.
     if started or booted_s is None and ran == order:
         return "again" if staged == release else "returns", sign
     return "doubt", sign or (None if booted_s is None else "start")
 
 
 def _unless_shared(known: CachedDevice, sign: str | None) -> str | None:
-    """`sign`, or None if it is known already that several boards share the id."""
+    """Return `sign`, or None if the id is already marked as shared by several boards."""
     return None if known.shared else sign
 
 

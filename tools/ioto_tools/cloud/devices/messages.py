@@ -67,7 +67,7 @@ def bearer_token(header: str | None) -> str:
 
 
 def parse_body(body: bytes) -> Fields:
-    """The JSON object in `body`. Raises Refusal 400 if it is not one."""
+    """The JSON object in `body`. Raises Refusal 400 if `body` is not a JSON object."""
     try:
         found = orjson.loads(body)
     except ValueError:
@@ -80,7 +80,7 @@ def parse_body(body: bytes) -> Fields:
 
 
 def _parse_leniently(body: bytes) -> Any:
-    """Parse, with the standard library, a body that orjson rejects; raises Refusal with the cause if that fails too."""
+    """Parse a body that orjson rejects, using the standard library. Raises Refusal with the cause if that fails too."""
     try:
         text = body.decode()
         return _loads(text)
@@ -96,7 +96,7 @@ def to_json(fields: Fields) -> str:
     """The JSON text of an object returned by parse_body()."""
     try:
         return orjson.dumps(fields).decode()
-    except TypeError:  # accepted by the standard library only: a lone surrogate
+    except TypeError:  # a lone surrogate, which only the standard library accepts
         return json.dumps(fields)
 
 

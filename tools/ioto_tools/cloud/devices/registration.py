@@ -73,7 +73,7 @@ def _new_key(site: "Site") -> str:
 def _register(
     conn: sa.Connection, key: str, asking: RegistrationRequest, token: str, now_s: int, quiet_s: int, new_per_hour: int
 ) -> tuple[bool, Refusal | None]:
-    """Return (True if the device is claimed and the token is stored, Refusal or None).
+    """Register a device: return (True if the device is claimed and its token is stored, Refusal or None).
 
     A Refusal is returned, not raised, so that the transaction is committed with what it has recorded.
     """
@@ -94,7 +94,7 @@ def _register(
         shared_ids.count_refusal(conn, known, asking.address, now_s)
         return False, refusal
     if new or not known["claimed"]:
-        tokens.delete_all(conn, key)  # not before, because their use must be refused with the right error
+        tokens.delete_all(conn, key)  # kept until now, so that their use was refused with the right error
     claimed = not found["by_hand"] if new else known["claimed"]
     kept = asking if claimed else replace(asking, properties=_truncated(asking.properties))
     queries.register(conn, key, kept, claimed, now_s, new)
@@ -119,11 +119,11 @@ def _truncated(properties: Fields) -> Fields:
 
 
 def _wait_s(conn: sa.Connection, product: str, now_s: int, most: int) -> int | None:
-    """Seconds that a new device of the product must wait, None if it need not.
+    """Seconds that a new device of the product must wait before it may register; None: it may register now.
 
     Writes an audit entry, at most once an hour, if the limit of `most` new devices in an hour is reached.
     """
-    # Registration times later than that were recorded by a wrong clock.
+    # Later registration times were recorded by a wrong clock.
     within = devices.c.first_s.between(now_s - _HOUR_S + 1, now_s + update_states.CLOCK_TOLERANCE_S)
     recent = sa.select(devices.c.first_s).where(devices.c.product == product, within)
     oldest_s = most and conn.execute(recent.order_by(devices.c.first_s.desc()).offset(most - 1).limit(1)).scalar()
@@ -165,7 +165,7 @@ def _register_by_hand(
 def report(site: "Site", token: str, fields: Fields) -> Row:
     """Store a device's report about an update; return the response body.
 
-    Repeated, late and unknown reports are counted and change nothing else.
+    Repeated, late and unknown reports are counted or stored, but do not change the state of the update.
     """
     now_s = site.now_s()
     _authenticated(site, now_s, _report, token, messages.report(fields), now_s)

@@ -24,7 +24,7 @@ async def register(request: Request) -> Response:
     state = request.app.state
     if address := client_network(request.client.host if request.client else ""):
         state.addresses.check(address)
-    state.devices.check((product, messages.device_id(fields)))  # not the product alone: all its devices share it
+    state.devices.check((product, messages.device_id(fields)))  # not per product: all its devices would share one limit
     return await _respond(request, registration.register, product, fields, _base_url(request), address)
 
 

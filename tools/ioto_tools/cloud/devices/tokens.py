@@ -11,8 +11,9 @@ Registering needs only the product id, which every board contains, so it must no
   newer tokens are deleted.
 * The oldest used token is never deleted to make room. A registration does not delete a token that an operator made by
   hand, or a rotated token that is not used yet.
-* The first use of a token that replaces others (by rotation, by hand, or the first one after a claim) ends them. A
-  client that uses an ended token afterwards has a copy of it: it is refused, and the operator is notified.
+* Some tokens replace the device's other tokens: a rotated one, one made by hand, and the first one after a claim. The
+  first use of such a token ends the others. A client that uses an ended token afterwards has a copy of it: the client
+  is refused, and the operator is notified.
 """
 
 import base64
@@ -85,7 +86,7 @@ def issue(
     asked: str = "",
     replaces: bool = False,
 ) -> None:
-    """Issue a token to the device, and delete the tokens that it makes void. `asked`: see is_restart()."""
+    """Issue a token to the device, and delete the tokens that become void. `asked`: see is_restart()."""
     good = valid_tokens(conn, device)
     alike = _BY_DEVICE if origin in _BY_DEVICE else (origin,)
     waiting = [each["hash"] for each in good if each["used_s"] is None and each["origin"] in alike]
@@ -154,8 +155,8 @@ def is_restart(conn: sa.Connection, device: Row, asked: str) -> bool:
     """Is this a restart of a program that saves no token, such as Ioto's C agent with a fixed id?
 
     Such a program registers with the same properties and from the same address as for one of its valid tokens. Always
-    false for a device that saves its token: it has used an older token again, or its check-ins are those of this
-    project's agent.
+    false if the device is known to save its token: it has used an older token again, or its last check-in was sent by
+    this project's agent.
     """
     if device["keeps"] or shared_ids.is_ours(device):
         return False
@@ -229,9 +230,9 @@ def _newer(conn: sa.Connection, found: sa.RowMapping) -> list[str]:
 
 
 def is_cacheable(conn: sa.Connection, hash: str) -> bool:
-    """Does using the token have no side effects?
+    """Can the token be used without side effects?
 
-    Then a worker may cache it until a change of its device is recorded.
+    If so, a worker may cache it until a change of its device is recorded.
     """
     found = conn.execute(sa.select(tokens).where(tokens.c.hash == hash)).mappings().one()
     return found["used_s"] is not None and not found["rotate"] and not _newer(conn, found)

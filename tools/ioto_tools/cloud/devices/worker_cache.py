@@ -98,7 +98,7 @@ class WorkerCache:
             self._full[release] = why, now_s, until_s
 
     def slot_check(self, now_s: int) -> Room:
-        """The function with which selection.py checks whether a release has a slot for another device."""
+        """Return the room() function for selection.py: does a release have a slot for another device?"""
         full = self._full
 
         def room(release: Release) -> str | None:
@@ -110,7 +110,7 @@ class WorkerCache:
 
 
 def read_changes(conn: sa.Connection, seq: int | None) -> Changes:
-    """The changes after the change `seq`; if it is None, everything."""
+    """The changes after the change `seq`; if it is None, the number of the last change and the whole catalogue."""
     if seq is None:
         return Changes(change_log.last(conn), (), catalogue.rows(conn))
     found = change_log.since(conn, seq)

@@ -74,22 +74,22 @@ class Connections:
             del self._count[address]
 
     def busy(self, protocol: "Limited") -> None:
-        """The connection has sent a complete request."""
+        """Record that the connection has sent a complete request."""
         self._waiting.pop(protocol, None)
 
     def receiving(self, protocol: "Limited") -> None:
-        """The connection has sent part of a request's body."""
+        """Record that the connection has sent part of a request's body."""
         if protocol in self._addresses:
             self._waiting.pop(protocol, None)
             self._waiting[protocol] = True
 
     def idle(self, protocol: "Limited") -> None:
-        """The connection is waiting for a request, or for the rest of a head."""
+        """Record that the connection is waiting for a request, or for the rest of a head."""
         if protocol in self._addresses:
             self._waiting.setdefault(protocol, True)
 
     def _make_room(self, address: str | None = None) -> bool:
-        """Close the connection that has waited for longest, of `address` or of all. False: none is waiting."""
+        """Close the connection (of `address`; None: of all) that has waited for longest. False: none is waiting."""
         found = (protocol for protocol in self._waiting if address is None or self._addresses[protocol] == address)
         protocol = next(found, None)
         if protocol is None:

@@ -1,7 +1,7 @@
 """Request rate limits: a token bucket for each key, in the memory of a worker.
 
 A key is a device's token, the id in a registration, the address of a registration, or an operator's token. Each device
-has its own bucket, so a runaway device slows down only itself: with one limit for all, any client could lock out a
+has its own bucket, so a runaway device slows down only itself: with one bucket for all, any client could lock out a
 fleet. The response to a client over its limit states how long to wait; the client's token remains valid.
 """
 

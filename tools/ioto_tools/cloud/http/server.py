@@ -61,7 +61,7 @@ def serve(
     """Serve the application that make_app() returns until SIGINT or SIGTERM.
 
     `port` 0: any free port. ready(port) is called when connections are accepted. `count`: the number of processes; if
-    there are several, make_app must be picklable, and said(text) is called when one is replaced. CloudError if an
+    there are several, make_app must be picklable, and said(text) is called when a process is replaced. CloudError if an
     option is invalid.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: finish running requests, close the site
@@ -72,7 +72,7 @@ def serve(
         if count == 1:
             _serve(lambda: ready(port), make_app, listening, options)
             return
-        make_app().state.site.close()  # to report an error of the site only once
+        make_app().state.site.close()  # so that an error of the site is reported once, not by each worker
         workers.run(count, _serve, make_app, listening, options, ready=lambda: ready(port), said=said)
 
 
@@ -95,8 +95,8 @@ def _serve(
     config = uvicorn.Config(
         AccessLog(limited) if options.access_log else limited,
         http=limited_protocol(Connections(most, options.per_address)),
-        # Also the number of connections that are accepted at a time. It is smaller than the limit, so that a request
-        # that has arrived is read before its connection is the oldest one.
+        # asyncio also accepts up to this number of connections at once. The number is smaller than the limit, so that
+        # a request that has arrived is read before its connection is the oldest one.
         backlog=min(2048, most // 4 + 1),
         timeout_keep_alive=IDLE_S,
         loop="asyncio",

@@ -1,10 +1,10 @@
-"""Timeouts for waits on clients. One periodic check of all waits costs a twentieth of one timer for each wait."""
+"""Timeouts for waits on clients. One periodic check of all waits costs a twentieth of a timer per wait."""
 
 import asyncio
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-CHECK_INTERVAL_S = 1  # interval of the checks; a wait may be longer than its limit by this much
+CHECK_INTERVAL_S = 1  # interval of the checks; a wait may exceed its limit by this much
 _Result = TypeVar("_Result")
 
 

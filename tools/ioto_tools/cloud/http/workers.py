@@ -32,7 +32,7 @@ def run(
     `work` and the arguments must be picklable. ready() is called after every process has called its ready();
     said(text) is called when a process has ended.
     """
-    resource_tracker.ensure_running()  # if _Worker.start() started it, that would unblock Ctrl-C
+    resource_tracker.ensure_running()  # here, because if _Worker.start() started it, Ctrl-C would be unblocked
     workers = [_Worker(work, arguments) for _ in range(count)]
     try:
         for worker in workers:
@@ -61,7 +61,7 @@ def run(
 
 
 class _Worker:
-    """One worker process, and those that replace it. `pipe` is readable when the process is ready or has ended."""
+    """A worker process and its replacements. `pipe` is readable when the process is ready or has ended."""
 
     pipe: Connection
 

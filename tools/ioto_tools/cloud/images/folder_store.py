@@ -18,7 +18,7 @@ from ..http.errors import Unavailable
 
 CHUNK_BYTES = 64 * 1024
 INCOMING = ".incoming-"  # name prefix of files that are being received
-_LEFT_OVER_S = 24 * 3600  # older than any publish that still runs
+_LEFT_OVER_S = 24 * 3600  # older files are left over: no publish takes this long
 
 
 class ImageFile(Protocol):

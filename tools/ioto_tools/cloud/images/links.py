@@ -85,7 +85,7 @@ class Links:
         )
 
     def refresh(self, at_least_every_s: int = 1) -> None:
-        """Read the keys from the database, unless read within `at_least_every_s`; create a key if one is due."""
+        """Read the keys, unless they were read in the last `at_least_every_s` seconds; create a key if one is due."""
         now_s = self.site.now_s()
         if self._read_s is not None and 0 <= now_s - self._read_s < at_least_every_s:
             return

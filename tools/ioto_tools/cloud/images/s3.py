@@ -31,7 +31,7 @@ _PART_BYTES = 5 * 1024 * 1024  # size of the parts of an upload: the minimum of 
 _READ_BYTES = 256 * 1024  # read at a time
 _READ_S, _WRITE_S = 10, 60  # for a part, including all retries
 _LINK_S = 7 * 24 * 3600  # the longest lifetime of an S3 link
-_CLOCKS_S = 900  # the store's clock may be ahead by this much, which is what S3 tolerates for requests
+_CLOCKS_S = 900  # the store's clock may be ahead by this much: S3 tolerates the same for requests
 
 
 class S3Images(FolderStore):
@@ -76,7 +76,7 @@ class S3Images(FolderStore):
         with self._errors_as_unavailable():
             try:
                 obstore.delete(self._writing, self.name(checksum))
-            except FileNotFoundError:  # some stores say so
+            except FileNotFoundError:  # some stores raise this if there is no such image
                 pass
 
     @contextmanager

@@ -38,7 +38,7 @@ def _enable(conn: sa.Connection, word: str, enabled: bool, now_s: int, who: str)
 
 
 def change_state(site: "Site", word: str, action: str) -> Row:
-    """Approve, pause, resume or cancel the update (`action`: in the past tense); return overview.update()."""
+    """Apply an action of lifecycle.MOVES, for example `paused`, to the update; return overview.update()."""
     return overview.update(site, site.database.write(_move, word, action, site.now_s(), site.who))
 
 

@@ -67,7 +67,7 @@ def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
 
 
 def _slot_check(conn: sa.Connection, now_s: int) -> Room:
-    """The function room() for selection.py; it reads the database."""
+    """Return the room() function for selection.py; it reads the database."""
 
     def room(release: Release) -> str | None:
         try:

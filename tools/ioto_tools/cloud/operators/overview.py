@@ -58,8 +58,8 @@ def _updates(conn: sa.Connection, product: str | None) -> tuple[list[Row], dict[
 def update(site: "Site", word: str) -> Row:
     """One update (its id, or PRODUCT@VERSION) as in updates(), with further fields.
 
-    `stops`: would its stop rule pause it?; `unapplied`: devices that may still apply it (grants.count_unapplied());
-    `audit`: its audit rows, newest first.
+    `stops`: True if its stop rule would pause it; `unapplied`: the numbers of devices that may still apply it
+    (grants.count_unapplied()); `audit`: its audit rows, newest first.
     """
     found, slots, unapplied, rows = site.database.read(_update_details, word)
     shown = _update_shown(found, slots[found["id"]], site.now_s())
@@ -129,9 +129,10 @@ def page(site: "Site", product: str | None = None, after: str = "", most: int = 
 
 
 def device_pages(site: "Site", product: str | None = None, last: str = "") -> Iterator[list[Row]]:
-    """Yield lists of the rows of devices that are not removed, by id after `last`.
+    """Yield the rows of all devices that are not removed and whose id is after `last`, sorted by id, in lists.
 
-    Each list contains PAGE rows or a few more, with their `product_name`; there may be millions in all.
+    Each list but the last contains PAGE rows or a few more. Each row has the `product_name`. There may be millions of
+    rows in all.
     """
     while True:
         found = site.database.read(_page, product, last, PAGE)
@@ -157,7 +158,7 @@ def last_offered(conn: sa.Connection, keys: list[str]) -> dict[str, sa.RowMappin
 
 
 def _offered(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[sa.RowMapping]:
-    """The devices' grants by time of the offer, each with the `reason` of the last report about it."""
+    """The grants that match `which`, by time of the offer, each with the `reason` of the last report about it."""
     refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported as `refused`, with a reason
     about = sa.and_(
         reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,

@@ -65,7 +65,7 @@ async def deliver_due(site: "Site", database: Ask) -> int:
 
 
 async def _take_due(site: "Site", database: Ask, but: Sequence[str] = ()) -> dict[str, list[Row]]:
-    """Take due events of webhooks that are not in `but`: {webhook: [row, ...]}."""
+    """Lease due events of webhooks that are not in `but`: {webhook: [row, ...]}."""
     if not await database(site.database.read, webhooks.is_any_due, site.now_s(), but):
         return {}
     taken: dict[str, list[Row]] = {}
@@ -83,7 +83,7 @@ async def _post_in_turn(site: "Site", database: Ask, rows: list[Row]) -> None:
     error = ""
     for row in rows:
         if asyncio.get_running_loop().time() > until:
-            break  # the lease of the other rows is about to end: they will be taken again
+            break  # the lease of the other rows is about to end: they will be leased again
         error = error or await post(row, site.now_s())
         await database(site.database.write, webhooks.record_outcome, row, error, site.now_s())
 

@@ -25,7 +25,7 @@ LEASE_S = 60
 RETRY_S = 10  # delay after the first failure; doubled after each further one
 LONGEST_S = 3600  # the longest delay
 GIVE_UP_S = 24 * 3600
-AT_ONCE = 20  # events taken in one transaction
+AT_ONCE = 20  # maximum number of events leased in one transaction
 
 
 def new(site: "Site", url: str, wanted: Sequence[str] = ()) -> Row:

@@ -47,7 +47,7 @@ class Policy:
 
     @property
     def properties(self) -> set[str] | None:
-        """The device properties that the policy may read, or None: any. Others can't change its result."""
+        """The device properties that the policy may read; None: any. Other properties can't change its result."""
         found: set[str] = set()
         for term in self.terms:
             for name, _ in term.names:
@@ -88,7 +88,7 @@ def compile(text: str) -> Policy:
     except UnicodeEncodeError as e:
         raise PolicyError("an incomplete character (half of a surrogate pair)", *line_and_column(text, e.start)) from e
     try:
-        node: Any = _parser().parse(text)  # a Node, of Builder.start()
+        node: Any = _parser().parse(text)  # a Node, from Builder.start()
     except UnexpectedInput as e:
         raise syntax_error(e, text) from e
     if node is None:

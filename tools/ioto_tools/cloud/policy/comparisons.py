@@ -36,7 +36,7 @@ def _null_test(left: "Node", operator: str, right: "Node") -> Condition:
 
 
 def _match(left: "Node", token: Token, right: "Node") -> Condition:
-    """x =~ 'expression', or the syntax of EmbedThis: x == /expression/ or !=, with the expression on either side."""
+    """Compile x =~ 'expression', or in EmbedThis' syntax x == /expression/ or x != /expression/, in either order."""
     if token != "=~" and left.kind == "regex":
         left, right = right, left
     if left.kind == "regex" or token not in ("=~", "==", "!="):

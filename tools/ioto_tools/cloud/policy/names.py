@@ -33,7 +33,7 @@ def compile_name(token: Token) -> Getter:
 
 
 def property_names(token: str) -> list[str] | None:
-    """The device properties that a name may read, or None: any."""
+    """The device properties that a name may read; None: any."""
     first, *rest = split_name(token)
     if first == "device":
         return rest[:1] or None

@@ -27,7 +27,7 @@ NamedGetter = tuple[str, Getter]  # a name in the text, and its closure
 
 
 class Node:
-    """A part of a policy. `token`: its first token; `end`: the index in the text after it; `terms`: its conditions."""
+    """A part of a policy. `token`: its first token; `end`: its end as an index of the text; `terms`: its conditions."""
 
     __slots__ = ("token", "end", "get", "value", "kind", "names", "terms", "depth")
 
@@ -46,7 +46,7 @@ class Node:
         self.end = end
         self.get = get  # the closure, a Getter; None for a regex
         self.kind = kind  # condition (true or false), name, literal or regex
-        self.value = value  # of a literal; the compiled expression of a regex
+        self.value = value  # the value of a literal; the compiled expression of a regex
         self.names = names  # the names in it
         self.terms = terms
         self.depth = depth
@@ -100,7 +100,7 @@ def _joined(parts: Sequence[Node], get: Condition) -> Node:
 
 
 def _at_term(parts: Sequence[Node], index: int) -> Token:
-    """The token of the part that contains the term number `index`."""
+    """The first token of the part that contains term number `index`, counted from 0."""
     for part in parts:
         index -= len(part.terms)
         if index < 0:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def delete_release(site: "Site", word: str) -> Row:
     """Delete the update `word` (its id, or PRODUCT@VERSION), its history and its image.
 
-    Returns {update, product, version, image}; `image`: was the image deleted, or does another release have the same?
-    Conflict, without any change, if a device runs the version, or may still apply it. If the image can't be deleted,
-    Unavailable: the release is deleted then, and its image is of no use to anyone.
+    Returns {update, product, version, image}; `image`: True if the image was deleted, False if another release has the
+    same image. Conflict, without any change, if a device runs the version, or was offered it and has not finished.
+    Unavailable if the image can't be deleted; the release is deleted nevertheless, and nothing uses its image.
     """
     row, is_last = site.database.write(_delete_release, word, site.now_s(), site.who)
     if is_last:

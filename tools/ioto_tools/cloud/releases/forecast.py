@@ -35,7 +35,7 @@ def dry_run(site: "Site", row: Row) -> Row:
 
 
 def dry_run_slice(site: "Site", row: Row, so_far: Row | None = None, most: int | None = None) -> Row:
-    """dry_run() for the next devices, at least `most` (None: all).
+    """dry_run() for the next slice of the devices: `most` devices, or more to complete a page; None: all devices.
 
     `so_far`: the result of the previous call; None: begin with the first device. Further keys of the result: "after":
     the last device of this slice (None: no more devices), "slots": {release: slots that would be taken so far}.
@@ -61,7 +61,7 @@ def dry_run_slice(site: "Site", row: Row, so_far: Row | None = None, most: int |
 
 
 def _releases(conn: sa.Connection, row: Row, used: dict[str, int], now_s: int) -> "tuple[list[Release], Slots]":
-    """(the product's releases including this one, highest first; the Slots that they have left)."""
+    """(the product's releases including this one, highest first; their Slots)."""
     rows = [each for each in queries.releases_of(conn, row["product"]) if each["state"] != "cancelled"]
     rows = [each for each in rows if each["precedence"] != row["precedence"]] + [row]
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
@@ -77,7 +77,7 @@ def _slots_left(conn: sa.Connection, row: Row, now_s: int) -> int | None:
 
 
 def _reason(releases: list[Release], id: str, asks: RequestingDevice, now_s: int, slots: "Slots") -> str | None:
-    """The reason why the release `id` is not offered, or None. An offer of any release takes one of its slots."""
+    """The reason why the release `id` is not offered, or None. Counts the slot of any release that would be offered."""
     judged = {release.id: why for release, why in selection.explain(releases, asks, now_s, slots.room)}
     for release, why in judged.items():
         grant = asks.grants.get(release)

@@ -159,7 +159,7 @@ def _doubts(site: "Site", row: Row) -> list[str]:
 
 
 def _check_request(site: "Site", product: str, version: str, said: Terms | None) -> tuple[Row, Row]:
-    """(the product's row, the terms of the rollout). CloudError."""
+    """(the product's row, the terms of the rollout). CloudError if anything in the request is invalid."""
     owner = product_of(site, product)
     if not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
@@ -213,7 +213,7 @@ def _insert(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | 
 
 
 def _published(conn: sa.Connection, release: Row, product: Row) -> Row | None:
-    """The release of this version, or None. Raises Conflict if it has other content."""
+    """The release of this version, or None. Raises Conflict if it has other content or other build metadata."""
     there = queries.release_by_version(conn, product["id"], release["precedence"])
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
         raise Conflict(

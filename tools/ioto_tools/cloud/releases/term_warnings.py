@@ -55,7 +55,7 @@ def _unknown_properties(site: "Site", product: str | None, text: str) -> list[st
 
 
 def _image_too_large(conn: sa.Connection, update: Row) -> list[str]:
-    """A sentence if some examined devices of the product use clients other than this project's agent."""
+    """For an image above UPDATER_BYTES: a sentence if any examined device does not use this project's agent."""
     found = (
         _examined()
         .where(devices.c.product == overview.find_product(conn, update["product"])["id"])

@@ -79,7 +79,7 @@ def offer(
     grant = held.get(release)
     if grant is None or grant.state == WITHDRAWN:
         row: Row = {"attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
-        # This comes before the grant is stored, because a stored grant counts towards the rate's period.
+        # The slot is spent before the grant is stored, because a stored grant counts towards the rate's period.
         leases.spend(conn, release, worker, now_s)
         row["granted_s"] = moment_s()
         if grant is None:
@@ -248,9 +248,9 @@ def device_counts(row: AnyRow, slots: int) -> dict[str, int]:
 class Unapplied(TypedDict):
     """Numbers of devices that may still apply a release."""
 
-    told: int  # they ask the cloud before they apply it
+    told: int  # devices that ask the cloud before they apply the release
     due_s: int | None  # when the last of these is due to check in
-    strangers: int  # devices with other clients; the cloud can't keep them from applying it
+    strangers: int  # devices with other clients; the cloud can't keep them from applying the release
 
 
 def count_unapplied(conn: sa.Connection, release: str) -> Unapplied:

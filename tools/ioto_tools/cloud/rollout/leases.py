@@ -2,7 +2,7 @@
 
 A worker leases a block of slots, and spends one in the transaction that grants the release to a device. So workers do
 not wait for each other at every grant, and a killed worker has spent exactly the slots that its devices occupy. Unspent
-slots are stored only in the worker's row of `leases`: if it has spent none for LEASE_S, any worker may return them.
+slots are only in the worker's row of `leases`: if the worker has spent none for LEASE_S, any worker may return them.
 
     releases.taken              <= limit
     granted in (t - period, t]  <= rate, for every t
@@ -30,7 +30,7 @@ class NoFreeSlot(Exception):
     """No slot is free, because of `why`: "limit" or "rate".
 
     `until_s`: when to try again; None: not before the release is changed. `ahead`: a wrong clock has recorded
-    slots as taken in the future: call reset_future_grants() first.
+    slots as taken in the future; call reset_future_grants() before the next try.
     """
 
     def __init__(self, why: str, until_s: int | None, ahead: bool = False) -> None:
@@ -111,7 +111,7 @@ def _leased_slots(release: str) -> sa.ScalarSelect[int]:
 
 
 def _in_period(conn: sa.Connection, release: str, since_s: int) -> "sa.Row[int, int, int | None, int | None]":
-    """(slots granted after `since_s`, slots in leases, times of the first and the last of those grants).
+    """(slots granted after `since_s`, slots in leases, times of the first and the last of these grants).
 
     This is one statement: with two, a grant that is committed between them would be in neither result.
     """

@@ -49,8 +49,8 @@ def change(
 ) -> None:
     """Set `values` in the release `row` (locked).
 
-    Its leases are revoked, so that no slot is granted under the old values. `action`: for the audit log, without
-    `release.`.
+    Its leases are revoked, so that no slot is granted under the old values. `action`: as in the audit log, without the
+    prefix `release.`.
     """
     leases.revoke(conn, row)
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(values))

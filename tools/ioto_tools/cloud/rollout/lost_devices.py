@@ -32,7 +32,7 @@ AFTER_S = 24 * 3600
 TIMES = 2
 EVERY_S = 600
 AT_ONCE = 500  # maximum number of devices marked in one transaction, because devices wait for it
-# Names in `counters`: the time of the last search; the length of each gap, whose end is appended to the name.
+# Names in `counters`: the time of the last search; the length of a gap, with the time of its end as suffix.
 _LOOKED, _GAP = "lost looked_s", "lost away_s "
 _GAPS = 50  # the latest gaps are kept
 
@@ -73,7 +73,7 @@ def _record_look(conn: sa.Connection, now_s: int) -> Gaps:
 def silent(
     conn: sa.Connection, now_s: int, after_s: int, gaps: Gaps, device: str | None = None
 ) -> list[tuple[str, str]]:
-    """The open offers to silent devices, or to `device` if it is silent: [(device, release)]."""
+    """The open offers to all silent devices, or only to `device` if it is silent: [(device, release)]."""
     interval_s = sa.func.coalesce(devices.c.next_s, devices.c.interval_s, INTERVAL_S)
     more_s = sa.case((TIMES * interval_s > after_s, TIMES * interval_s - after_s), else_=0)
 

@@ -1,14 +1,14 @@
 """Detects several clients behind one device id: refused registrations, and signs that boards share the id.
 
-The functions take a database connection; a `device` of type `str` is the device's key, any other its row. A single
-board can't cause these signs; two boards with the same id cause them again and again:
+The functions take a database connection; a `device` is the device's key if it is a `str`, else its row. A single
+board can't cause the following signs; two boards with the same id cause them again and again:
 
     start     a check-in reports an earlier start time than a previous check-in
     version   an update was confirmed, then reverted, then runs again without another offer
     token     an older token is used after a newer one
 
-A server's clock that is set back looks like `start`, once. So the first sign is only recorded; a second one within a
-week marks the device as `shared`: the operator is notified, and its update outcomes do not count for the stop rule.
+If a server's clock is set back, that looks like `start`, once. So the first sign is only recorded; a second one within
+a week marks the device as `shared`: the operator is notified, and its update outcomes do not count for the stop rule.
 """
 
 import json
@@ -34,7 +34,7 @@ def is_ours(device: AnyRow) -> bool:
 
 
 def keeps_its_token(device: AnyRow) -> bool:
-    """Does the client of the device's row never accept a new token? False if it has not checked in yet."""
+    """Is the device's client one that never accepts a new token? False if the device has not checked in yet."""
     return device["seen_s"] is not None and not is_ours(device)
 
 

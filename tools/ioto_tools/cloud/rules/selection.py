@@ -146,8 +146,8 @@ def explain(releases: Iterable[Release], asker: RequestingDevice, now_s: int, ro
 def reason_not_offered(release: Release, asker: RequestingDevice, now_s: int, room: Room) -> str | None:
     """The reason not to offer the release to the device, a key of REASONS_NOT_OFFERED, or None.
 
-    A pin replaces policy, schedule and percentage. For a device that already has a rollout slot, percentage, limit and
-    rate are not checked again.
+    A pin replaces policy, schedule, percentage and age. For a device that already has a rollout slot, percentage, age,
+    limit and rate are not checked again.
     """
     if not asker.claimed:
         return "unclaimed"

@@ -115,7 +115,7 @@ def format_terms(release: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _duration(seconds: int) -> str:
-    """A text for duration.parse(), in the largest unit without a remainder."""
+    """The duration as text for duration.parse(), in the largest unit that leaves no remainder."""
     size, unit = next(
         each for each in ((86400, "day"), (3600, "hour"), (60, "min"), (1, "sec")) if seconds % each[0] == 0
     )

@@ -51,7 +51,7 @@ def restore(backup: str | Path, data: str | Path, progress: copying.Progress) ->
 
 
 def _record_restore(conn: sa.Connection, backup_s: int, now_s: int) -> None:
-    """Record that the site was restored from a backup made at `backup_s`; it lacks all later requests."""
+    """Record that the site was restored from a backup made at `backup_s`; the site lacks all later requests."""
     counters.put(conn, tokens.RESTORED_BACKUP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 

@@ -46,7 +46,7 @@ def remove(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """CloudError if the site in `folder` is a backup or an incomplete copy."""
+    """Raise CloudError if the site in `folder` is a backup or an incomplete copy."""
     found = read(folder)
     if found is None:
         return

@@ -70,7 +70,7 @@ def copy(source: Site, target: Site, progress: Progress = lambda what, done, tot
 
 
 def unchanged(source: Site, copied: Copied) -> None:
-    """CloudError if `source` has changed since copy()."""
+    """Raise CloudError if `source` has changed since copy()."""
     now = {name: each.as_dict() for name, each in source.database.read(summed).items()}
     if now != copied["tables"]:
         raise CloudError(

@@ -47,7 +47,7 @@ def _wants(webhook: "sa.Row[str, str]", action: str, subject: str) -> bool:
     if action == "webhook.test":
         return subject == webhook.id
     if action == "webhook.gave_up" and subject == webhook.id:
-        return False  # this event could not be delivered either
+        return False  # it could not be delivered to this webhook either
     return not webhook.wanted or action in webhook.wanted.split()
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from .tables import changes
 
-KEPT_S = 3600  # older rows are deleted; a worker that has not read the log for so long clears its cache
+KEPT_S = 3600  # older rows are deleted; a worker that has not read the log for half this time clears its cache
 
 
 def note(conn: sa.Connection, now_s: int, device: str | None = None) -> None:

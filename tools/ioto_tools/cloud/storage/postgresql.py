@@ -29,7 +29,7 @@ _SESSION = {
     "application_name": "ioto",
     "synchronous_commit": "on",
     "lock_timeout": "10s",  # how long a writer waits for the others
-    # Ends the transaction of a host that disappears in the middle of a write: all other writers wait for it.
+    # Ends the transaction of a host that disappears in the middle of a write, because all other writers wait for it.
     "idle_in_transaction_session_timeout": "15s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -117,7 +117,7 @@ class Postgresql:
 def _as_only_writer(
     conn: sa.Connection, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments
 ) -> T:
-    """Return function(conn, *arguments), which runs while no other writer does."""
+    """Return function(conn, *arguments); no other writer runs at the same time."""
     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
     return function(conn, *arguments)
 

@@ -66,7 +66,8 @@ releases = Table(
     # A device known for less time gets no slot of a release with a limit or rate, and does not count for the stop rule.
     Column("age_s", Integer, nullable=False, default=0),
     Column("chip", Integer),  # chip id of the image; null: not an ESP chip, or published before this column existed
-    Column("head", String(48)),  # hex of the image's first 24 bytes, with the chip revisions it supports; null as above
+    # Hex of the image's first 24 bytes, which contain the supported chip revisions; null: as for `chip`.
+    Column("head", String(48)),
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
@@ -90,9 +91,9 @@ devices = Table(
     Column("claimed", Boolean, nullable=False),
     Column("pin", String(128)),  # the only version it is offered
     Column("first_s", LONG, nullable=False, default=0),  # its first registration
-    # An operator has created or claimed it: then it counts for the stop rule at any age.
+    # An operator has created or claimed it, so it counts for the stop rule at any age.
     Column("vouched", Boolean, nullable=False, default=False),
-    # Claimed by an operator, and has not registered and used its token since.
+    # An operator has claimed it, and it has not registered and used its new token since then.
     Column("awaited", Boolean, nullable=False, default=False),
     Column("address", String(64), nullable=False, default=""),  # of the last registration
     Column("keeps", Boolean, nullable=False, default=False),  # known to keep its token when it restarts

@@ -83,7 +83,7 @@ async def _answer(
 
 
 def _call(site: Site, function: PageFunction, fields: PageRequest) -> PageResponse:
-    """The result of a page's function, without the fields that are hidden from the operator's scope."""
+    """The result of a page's function, with names instead of the product ids that are hidden from the operator."""
     answer, names = function(site, fields), hidden_fields.names(site)
     if names and not isinstance(answer, Redirect):
         answer = replace(answer, values=hidden_fields.hide(answer.values, names))
@@ -123,7 +123,7 @@ def _redirect_to_sign_in(request: Request) -> Response:
 
 
 def _redirect(request: Request, to: str) -> Response:
-    if _is_htmx(request):  # htmx would follow a redirect by itself, without the other page's head
+    if _is_htmx(request):  # htmx would follow a redirect itself, and ignore the new page's head
         return Response(headers={**HEADERS, "hx-redirect": to})
     return RedirectResponse(to, 303, HEADERS)
 

@@ -1,4 +1,4 @@
-"""Sessions of the web page: sign-in with an operator's token gives a random cookie, valid for half a day.
+"""Sessions of the web page: sign-in with an operator's token sets a random cookie, valid for half a day.
 
 The session also ends when the token is revoked or expires. The cookie is HttpOnly and SameSite=Strict. For a change,
 the browser must also name a page of this site as the origin of the request, and the form must contain a token derived
