@@ -147,7 +147,7 @@ asyncio.run(first())
 
 
 def test_file_system_reads_until_the_first_turn(tmp_path):
-    """Each import searches its folder four times; with one file per part, that would be 3,960 reads of 241,000 bytes."""
+    """Each import searches its folder four times; with one file per part, it took 3,960 reads of 241,000 bytes."""
     rig = Rig(
         tmp_path,
         air={"wifi": {"net": "secret"}},
