@@ -110,7 +110,7 @@ def test_a_moved_site_is_equal_and_can_be_used(way, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from ioto_tools.cloud.site import moving
+from ioto_tools.cloud.site import backup
 command, old, new, left = sys.argv[1:]
 left = int(left)
 def progress(what, done, total):
@@ -118,7 +118,7 @@ def progress(what, done, total):
     left -= 1
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
-getattr(moving, command)(old, new, progress)
+getattr(backup, command)(old, new, progress)
 """
 
 
