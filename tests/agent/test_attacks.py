@@ -184,6 +184,7 @@ def test_image_mixed_over_two_connections_is_refused(tmp_path):
     check_honest_release_installs(rig, cloud)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("what", ["an-older-release", "of-another-product", "forged", "no-image"])
 def test_other_file_from_a_mirror_is_refused(tmp_path, what):
     """The cloud is honest. The image store sends another signed release, a forged one, or no image."""
@@ -226,6 +227,7 @@ def test_other_file_from_a_mirror_is_refused_by_a_board_without_keys(tmp_path, s
     check_honest_release_installs(rig, cloud)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("how", ["chunks", "no-length", "a-length-of-its-own"])
 def test_download_without_end_stops_at_the_size_of_the_slot(tmp_path, how):
     """The beginning of the download is signed; no part of it ever boots."""

@@ -78,6 +78,7 @@ def test_failed_update_is_tried_again_only_with_a_higher_retry(tmp_path):
     assert [r["attempt"] for r in faulty.reports if r["state"] == "confirmed"] == [5]
 
 
+@pytest.mark.sweep
 def test_check_in_sends_time_of_the_next_one_and_the_staged_update(tmp_path):
     faulty = FaultyCloud({})
     rig = board(tmp_path, faulty, update__period="2 hours", update__apply="0 0 1 1 *")

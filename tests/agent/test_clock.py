@@ -35,6 +35,7 @@ def test_ntp_that_is_behind_does_not_revive_an_expired_release(tmp_path):
     assert "FAILED manifest_expired" in run.console and slots(rig) == before, run.console[-1500:]
 
 
+@pytest.mark.sweep
 def test_time_of_a_forged_ntp_reply_is_not_kept_in_the_record(tmp_path):
     """The record keeps only a time that the cloud confirms too."""
     rig = Rig(tmp_path)

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import pytest
 from ioto_tools.image import esp
 from ioto_tools.virtual_board import Cut
 from ioto_tools.virtual_board.peers import ScriptedServer, http_response
@@ -58,6 +59,7 @@ def rig(tmp_path, cloud):
     )
 
 
+@pytest.mark.sweep
 def test_refused_link_costs_no_attempt_and_is_replaced(tmp_path):
     cloud = LinkingCloud()
     cloud.good = False

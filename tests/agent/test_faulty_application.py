@@ -61,6 +61,7 @@ def check_recovery(rig, days=2):
     assert overview.device(rig.site, "DEVICE0001")["reports"][-1]["state"] == "confirmed"
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize(
     "after_s", [pytest.param(0, marks=pytest.mark.sweep), 3, pytest.param(12, marks=pytest.mark.sweep), 60]
@@ -79,6 +80,7 @@ def test_board_with_asyncio_run_recovers(tmp_path, how):
 CTRL_C = FAULTY % ("raise KeyboardInterrupt", 30)
 
 
+@pytest.mark.sweep
 def test_board_at_its_prompt_is_not_reset_for_a_day(tmp_path):
     """Ctrl-C is pressed 30 seconds after the start."""
     rig = Rig(tmp_path, main=CTRL_C + RUN)
@@ -88,6 +90,7 @@ def test_board_at_its_prompt_is_not_reset_for_a_day(tmp_path):
     assert "CONFIRMED" in rig.run(until_s=25 * HOUR).console
 
 
+@pytest.mark.sweep
 def test_traceback_is_stored_and_shortened(tmp_path):
     rig = faulty(tmp_path, RUN, "raises", 3)
     rig.run(until_s=30)

@@ -51,6 +51,7 @@ INVALID_REPLIES = {
 }
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("case", INVALID_REPLIES)
 def test_invalid_replies_to_a_check_in_are_refused(tmp_path, case):
     check, reason = INVALID_REPLIES[case]
@@ -127,6 +128,7 @@ INVALID_IMAGES = {
 }
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("case", INVALID_IMAGES)
 def test_invalid_images_are_refused(tmp_path, case):
     check, image, reason = INVALID_IMAGES[case]

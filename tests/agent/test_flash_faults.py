@@ -176,6 +176,7 @@ def test_invalid_record_is_logged_and_replaced(tmp_path, garbage):
     assert ("record" in run.console.split("boot is")[0]) == bool(garbage)
 
 
+@pytest.mark.sweep
 def test_invalid_provision_json_leads_to_registration(tmp_path):
     rig = Rig(tmp_path)
     rig.run(until_s=600)

@@ -126,6 +126,7 @@ def test_failing_script_is_run_three_times(cloud, host, script, detail):
     assert device.reported("confirmed", "1.0.2")[-1] == ("confirmed", "", 1) and len(kept(device)) == 4
 
 
+@pytest.mark.sweep
 def test_missing_or_not_executable_script_fails_the_update(cloud, host):
     device = host(attempts=1)
     script = device.folder / "scripts/update"
@@ -153,6 +154,7 @@ def alive(pid):
         return False
 
 
+@pytest.mark.sweep
 def test_hanging_script_is_killed_before_the_next_attempt(cloud, host):
     device = host("echo $$ >> pids; exec sleep 60", limit=1, attempts=2)
     cloud.publish(IMAGE, "1.0.1")
@@ -202,6 +204,7 @@ def test_agent_continues_if_the_outcome_cannot_be_written(cloud, host):
     assert kept(device) == [IMAGE, IMAGE[::-1]]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "spoil", [": > update.bin.status; sleep 1", "mkdir update.bin.status.new"], ids=["empty", "none"]
 )

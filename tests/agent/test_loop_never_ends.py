@@ -51,6 +51,7 @@ BAD = [
 ]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("changes", BAD)
 def test_unusable_registration_is_not_stored(tmp_path, changes):
     """A stored registration is kept until the cloud refuses it.

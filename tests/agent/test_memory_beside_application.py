@@ -82,6 +82,7 @@ def test_signed_update_beside_or_without_the_application(tmp_path, kb, beside, c
     assert ("without the application" not in run.console) == beside, run.console
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "kb, beside, chain", [(0, True, LARGE_CHAIN), pytest.param(20, False, SMALL_CHAIN, marks=pytest.mark.sweep)]
 )

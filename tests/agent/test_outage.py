@@ -169,6 +169,7 @@ def test_stopped_release_is_withdrawn_and_may_be_offered_again(tmp_path):
     installed(rig, rig.run(until_s=26 * HOUR, cause=2))
 
 
+@pytest.mark.sweep
 def test_other_offer_withdraws_the_staged_update(tmp_path):
     """The other offer is an older release, which this device refuses."""
     rig = Rig(tmp_path, main=MAIN.replace("    staged.apply()", "    pass"))

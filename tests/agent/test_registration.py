@@ -55,6 +55,7 @@ def test_api_on_another_host_is_refused(tmp_path):
     assert not elsewhere
 
 
+@pytest.mark.sweep
 def test_old_token_is_used_again_after_one_from_a_thief(tmp_path):
     """The cloud refuses to register the id, as its first token is in use; the board at once tries that token again."""
     rig = Rig(tmp_path)

@@ -41,6 +41,7 @@ def test_application_that_repeats_soft_resets_is_replaced_over_the_air(tmp_path,
     assert "CONFIRMED 1.0.1" in run.console
 
 
+@pytest.mark.sweep
 def test_safe_mode_does_not_confirm_an_image(tmp_path):
     """If the new image's application fails too, the bootloader rolls back; in the end, the update fails."""
     rig = Rig(tmp_path, main=DIES, update__attempts=2)
@@ -78,6 +79,7 @@ def test_application_starts_if_safe_mode_cannot(tmp_path, broken):
     assert starts(rig.run(max_boots=8, until_s=100)) == 8
 
 
+@pytest.mark.sweep
 def test_good_start_resets_the_count(tmp_path):
     rig = Rig(tmp_path)
     for _ in range(12):

@@ -53,6 +53,7 @@ def device(rig):
     return overview.devices(rig.site)[0]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("kb, alone", [(10, False), (80, True)])
 def test_update_beside_or_without_the_application(tmp_path, kb, alone):
     """The server's chain is like Let's Encrypt's.
@@ -67,6 +68,7 @@ def test_update_beside_or_without_the_application(tmp_path, kb, alone):
     assert rig.record()["failed"] == []
 
 
+@pytest.mark.sweep
 def test_update_alone_never(tmp_path):
     """The log has the free memory of both heaps; the next check-in that succeeds sends the reason."""
     rig = rig_with(tmp_path, 80, LARGE_CHAIN, update__alone="never")

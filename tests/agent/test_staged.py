@@ -34,6 +34,7 @@ def signals(run):
     return [line.split()[1] for line in run.console.split("\n") if line.startswith("DEVICE:UPDATE")]
 
 
+@pytest.mark.sweep
 def test_staged_image_waits_for_the_apply_window_over_resets(tmp_path):
     # NOW is 08:00 UTC; the window opens at 11:00.
     rig = Rig(tmp_path, update__apply="* 11 * * *")
@@ -112,6 +113,7 @@ def test_changed_slot_is_downloaded_again(tmp_path):
     assert run.slots[-1] == "ota_1" and rig.board.describe_otadata() == "1/VALID 2/VALID"
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("window,goes", [("anytime", True), ("* * 1-31 * *", True), ("* 0-22 * * *", False)])
 def test_no_window_but_anytime_is_open_without_a_clock(tmp_path, window, goes):
     rig = Rig(tmp_path, update__schedule=window, update__apply=window, air={"ntp": False}, date=False)
@@ -120,6 +122,7 @@ def test_no_window_but_anytime_is_open_without_a_clock(tmp_path, window, goes):
     assert (run.slots[-1] == "ota_1") == goes, run.console
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("jump", [-3650 * 86400, -7200, 7200, 3650 * 86400])
 def test_clock_jump_neither_stops_updates_nor_repeats_check_ins(tmp_path, jump):
     """The RTC is set to a wrong time between two check-ins."""

@@ -89,6 +89,7 @@ def test_power_cut_at_every_operation_of_a_rotation(tmp_path, when):
         cut_once(tmp_path / str(op), op, when)
 
 
+@pytest.mark.sweep
 def test_token_that_cannot_be_stored_is_not_used(tmp_path):
     """If it were used, a reset would leave the board with an expired token, and its id would be refused."""
     rig = rotating(tmp_path)

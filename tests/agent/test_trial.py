@@ -37,6 +37,7 @@ def reports(rig, version="1.0.1"):
     ]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("case", BAD_TESTS)
 def test_failed_self_test_rolls_back(tmp_path, case):
     code, reason = BAD_TESTS[case]

@@ -154,6 +154,7 @@ def test_expired_downgrade_is_refused(tmp_path):
     assert "CONFIRMED 1.0.3" in rig.run(until_s=4500).console
 
 
+@pytest.mark.sweep
 def test_unsigned_downgrade_is_refused(tmp_path):
     """A compromised cloud can offer any version; a board without keys also refuses those below the floor."""
     rig, cloud = trusting(tmp_path / "rig", trusted=())

@@ -183,6 +183,7 @@ def test_a_resumed_move_copies_later_changes(old, tmp_path):
     assert len(leaves) > 5
 
 
+@pytest.mark.sweep
 def test_a_source_that_changes_is_an_error_and_the_command_can_be_repeated(old, tmp_path):
     site = Site(old)
     names = itertools.count()
@@ -197,6 +198,7 @@ def test_a_source_that_changes_is_an_error_and_the_command_can_be_repeated(old, 
     assert everything(tmp_path / "new") == everything(old)
 
 
+@pytest.mark.sweep
 def test_a_copy_that_differs_is_an_error(old, tmp_path):
     def meddle(what, done, total):
         if what == metadata.sorted_tables[-1].name:
@@ -257,6 +259,7 @@ def test_a_backup_is_a_snapshot_and_can_be_restored(way, tmp_path):
     assert without_its_restore(everything(way[1])) == kept == everything(tmp_path / "backup", copied=True)
 
 
+@pytest.mark.sweep
 def test_an_existing_site_or_folder_is_never_overwritten(old, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

@@ -64,6 +64,7 @@ def test_logged_path_has_no_control_characters(cloud, caplog, monkeypatch):
     assert "\x1b" not in record.getMessage() and len(record.getMessage()) < 300
 
 
+@pytest.mark.sweep
 def test_access_log_has_each_response_and_no_secret(serve, tmp_path, capfd):
     _, address = serve("--data", str(tmp_path / "site"), "--access-log")
     connection = http.client.HTTPConnection(urlsplit(address).netloc)
@@ -77,6 +78,7 @@ def test_access_log_has_each_response_and_no_secret(serve, tmp_path, capfd):
     assert "secret" not in "".join(lines) and "/web/sign-in" in lines[1]
 
 
+@pytest.mark.sweep
 def test_log_as_json_lines(serve, tmp_path, capfd):
     """Every line is a JSON object, including tracebacks and the lines of uvicorn."""
     _, address = serve("--data", str(tmp_path / "site"), "--access-log", "--log-format", "json")

@@ -19,6 +19,7 @@ def run_housekeeping(cloud):
     return n
 
 
+@pytest.mark.sweep
 def test_reports_and_audit_rows_are_deleted_at_their_age_limit(cloud):
     update = cloud.publish("2.0.0")["id"]
     token = cloud.device()

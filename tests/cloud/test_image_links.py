@@ -111,6 +111,7 @@ def test_revoke_invalidates_earlier_links_at_once(cloud):
     assert status(cloud, old) == 403 and status(cloud, cloud.link(update)) == 200
 
 
+@pytest.mark.sweep
 def test_keys_are_replaced_automatically_and_old_ones_deleted(cloud):
     """Two years in steps of 12 hours: each link is valid for a day, and at most three keys are stored."""
     update = cloud.publish("2.0.0")["id"]

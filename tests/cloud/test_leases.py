@@ -112,6 +112,7 @@ def test_limits_hold_while_workers_die_and_operators_change_the_release(make_rol
     assert not rollout.ask("A") and rollout.full.why == "limit" and rollout.full.until_s is None
 
 
+@pytest.mark.sweep
 def test_a_block_is_leased_once_and_spent_slot_by_slot(make_rollout):
     rollout = make_rollout()
     for n in range(leases.BLOCK + 1):
@@ -129,6 +130,7 @@ def test_few_slots_are_shared_by_all_workers(make_rollout):
     rollout.check(16)
 
 
+@pytest.mark.sweep
 def test_the_slots_of_an_idle_worker_are_returned_after_the_lease_time(make_rollout):
     rollout = make_rollout(limit=leases.PART * 4)
     assert rollout.ask("A")  # worker A has leased three more slots
@@ -144,6 +146,7 @@ def test_the_slots_of_an_idle_worker_are_returned_after_the_lease_time(make_roll
     rollout.check(leases.PART * 4)
 
 
+@pytest.mark.sweep
 def test_slots_leased_with_a_wrong_clock_are_returned(make_rollout):
     rollout = make_rollout(limit=leases.PART * 4)
     rollout.now_s += 400 * 86400

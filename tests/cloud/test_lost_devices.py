@@ -23,6 +23,7 @@ def pass_without_server(cloud, seconds):
     cloud.now_s += seconds
 
 
+@pytest.mark.sweep
 def test_devices_are_not_lost_because_the_cloud_was_down(cloud):
     cloud.publish("2.0.0", stop="50% after 1")
     lost_devices.mark_silent(cloud.site)

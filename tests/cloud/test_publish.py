@@ -229,6 +229,7 @@ def content(site, update):
         return file.read()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "end", (pytest.param(signal.SIGKILL, marks=pytest.mark.sweep), signal.SIGINT), ids=("kill -9", "Ctrl-C")
 )

@@ -124,6 +124,7 @@ def test_retry_returns_the_slots_of_devices_that_refused(cloud, how, keeps):
     assert overview.update(cloud.site, "thermo@2.0.0")["granted"] == (2 if keeps else 3)
 
 
+@pytest.mark.sweep
 def test_retry_of_more_devices_than_fit_into_one_transaction(cloud, monkeypatch):
     monkeypatch.setattr(grants, "AT_ONCE", 3)
     cloud.publish("2.0.0")

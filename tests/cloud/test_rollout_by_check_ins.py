@@ -160,6 +160,7 @@ def test_a_reverted_update_is_offered_again_after_an_hour(cloud):
     assert overview.updates(cloud.site)[0]["ended"] == {"confirmed": 1}
 
 
+@pytest.mark.sweep
 def test_a_board_that_checks_in_during_its_trial(cloud):
     """The check-in confirms the update, the report `rolled_back` undoes that, and the next attempt is counted again."""
     cloud.publish("2.0.0")

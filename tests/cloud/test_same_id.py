@@ -190,6 +190,7 @@ def test_the_commands_accept_a_product(two, ioto):
     assert audited_subjects(two, "device.rotated") == ["D1"]
 
 
+@pytest.mark.sweep
 def test_the_pages_link_to_the_right_device(two):
     jo = Session(two)
     links = re.findall(r'href="(device\?[^"]*)"', jo.get("devices").body.decode())

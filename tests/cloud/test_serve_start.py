@@ -30,6 +30,7 @@ def start(folder, *options):
     return said, warnings
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "options, wanted",
     [

@@ -24,6 +24,7 @@ def doubts(cloud, id="D1"):
 # ---- an id that is taken over while its owner is silent
 
 
+@pytest.mark.sweep
 def test_repeated_registrations_while_the_owner_is_silent_do_not_displace_it(cloud):
     owner = cloud.device()
     assert is_accepted(cloud, owner)
@@ -47,6 +48,7 @@ def test_repeated_registrations_while_the_owner_is_silent_do_not_displace_it(clo
     assert cloud.register("D1", address=ELSEWHERE).status == 409 and is_accepted(cloud, owner)
 
 
+@pytest.mark.sweep
 def test_unused_registrations_during_silence_are_recorded_once(cloud):
     is_accepted(cloud, cloud.device())
     cloud.now_s += tokens.QUIET_S
@@ -158,6 +160,7 @@ def test_a_prepared_id_can_only_be_used_with_the_operators_token(cloud):
     assert is_accepted(cloud, cloud.device("D3"), "D3") and not is_accepted(cloud, other, "D3")
 
 
+@pytest.mark.sweep
 def test_refused_registrations_are_counted_but_rarely_audited(cloud):
     owner = cloud.device()
     assert is_accepted(cloud, owner) and cloud.register("D1", address="192.0.2.0").status == 409
@@ -190,6 +193,7 @@ def requests_from(cloud, address="device.test"):
     return request
 
 
+@pytest.mark.sweep
 @pytest.mark.own_links
 def test_iotos_c_agent_with_a_fixed_id_can_register_at_each_start(cloud):
     """The agent never saves its token; it starts again after an update with `restart`, and then every minute."""

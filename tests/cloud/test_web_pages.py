@@ -93,6 +93,7 @@ def test_every_device_state_has_a_group_and_a_colour():
     assert re.findall(r'^  \["(\w+)", "', script, re.M) == list(release_pages.GROUPS)
 
 
+@pytest.mark.sweep
 def test_release_offers_exactly_the_actions_its_state_allows(cloud, operator):
     release = cloud.publish("1.1.0")
     for state in selection.RELEASE_STATES:
@@ -347,6 +348,7 @@ def add_devices(cloud, n):
         cloud.check_in("D%04d" % i, cloud.device("D%04d" % i), ("1.0.0", "2.0.0", "x")[i % 3], region=region, n=i)
 
 
+@pytest.mark.sweep
 def test_dry_run_in_slices_equals_one_dry_run(cloud, operator, monkeypatch, tmp_path):
     add_devices(cloud, 70)
     (tmp_path / "i.bin").write_bytes(esp_image(b"new"))

@@ -287,6 +287,7 @@ def wait_for_output(terminal, words, limit_s=60):
         seen += os.read(terminal, 4096)
 
 
+@pytest.mark.sweep
 def test_cancel_shows_the_remaining_number_at_a_terminal(cloud, tmp_path):
     import pty
 
@@ -310,6 +311,7 @@ def test_cancel_shows_the_remaining_number_at_a_terminal(cloud, tmp_path):
     os.close(ours)
 
 
+@pytest.mark.sweep
 def test_ctrl_c_ends_only_the_waiting(cloud, tmp_path):
     import pty
     import signal

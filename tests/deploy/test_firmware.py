@@ -81,6 +81,7 @@ def manifest(tmp_path, monkeypatch):
     return read
 
 
+@pytest.mark.sweep
 def test_manifest_freezes_the_agent_and_the_device(manifest, device):
     found = manifest(device)
     ours = {"ioto/" + path.name: path for path in (ROOT / "lib" / "ioto").glob("*.py")}

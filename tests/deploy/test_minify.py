@@ -151,6 +151,7 @@ def test_names_in_a_traceback_are_restored(tmp_path):
     assert "config.load\n" in read and "in agent\n" in read and read.splitlines()[-1] == told.splitlines()[-1], read
 
 
+@pytest.mark.sweep
 def test_traceback_command_restores_every_name():
     """Names of functions and methods are restored; other names are kept."""
     for short, long in bundled_files()["agent"][1].items():

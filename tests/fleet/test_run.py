@@ -102,6 +102,7 @@ def test_command_prints_the_statistics(address, tmp_path):
     assert {each["memory"] for each in properties(tmp_path / "site")} <= {128, 256}
 
 
+@pytest.mark.sweep
 def test_refusal_is_printed_with_its_text(address, tmp_path):
     options = ("--devices", 2, "--duration", "1 sec", "--period", "1 sec", "--ca", tmp_path / "ca.pem")
     said = ioto("fleet", "run", address, "--product", "SIMPRODUKT", *options)

@@ -135,6 +135,7 @@ except OSError as e:
 """
 
 
+@pytest.mark.sweep
 def test_a_file_system_that_fills_up_during_the_copy(folder, flash):
     """Nothing is changed, and the files copied so far are removed."""
     it = Board(flash)
@@ -202,6 +203,7 @@ def test_an_older_micropython_is_refused(port, folder, monkeypatch):
         board.identify()
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("version", [7, pytest.param(0, marks=pytest.mark.sweep)])
 def test_a_micropython_with_another_mpy_version_is_refused(port, folder, flash, monkeypatch, version):
     """So is one without support for .mpy files: the agent must not be replaced by files that can't be loaded."""

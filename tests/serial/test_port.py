@@ -223,6 +223,7 @@ def test_wait_reaches_a_board_that_ignores_ctrl_c_or_sleeps(flash, folder, main,
     it.close()
 
 
+@pytest.mark.sweep
 def test_a_port_without_lines_to_reset_the_board(port):
     result = command("ioto", "board", "info", port, "--reset")
     assert result.returncode == 1 and "this port has no lines to reset the board with" in result.stderr

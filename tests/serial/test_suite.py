@@ -132,6 +132,7 @@ it.run(until_s=60, serial=port)
 QUICK = ("partition",)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "case", [name if name in QUICK else pytest.param(name, marks=pytest.mark.sweep) for name in BROKEN]
 )
@@ -239,12 +240,14 @@ Board(sys.argv[1], real_time=True).run(until_s=60, serial=port)
 """
 
 
+@pytest.mark.sweep
 def test_a_port_that_disappears_at_each_reset(flash, tmp_path):
     with running(sys.executable, "-c", USB, flash, tmp_path / "tty") as port:
         found = suite(port, "nvs")
     assert found["nvs"].result == "passed", found
 
 
+@pytest.mark.sweep
 def test_a_cable_that_is_unplugged_is_an_error(flash):
     with running(BIN / "ioto", "board", "run", flash, "--serial") as port:
         running_test = subprocess.Popen([BIN / "ioto", "board", "test", port, "-y"], stderr=subprocess.PIPE, text=True)

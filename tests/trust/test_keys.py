@@ -100,6 +100,7 @@ def test_at_a_terminal_the_passphrase_is_asked_for(tmp_path):
     assert keys.load(tmp_path / "a.pem", b"typed")
 
 
+@pytest.mark.sweep
 def test_a_key_file_is_never_incomplete_or_overwritten(tmp_path):
     (tmp_path / "a.pub.pem").write_text("somebody's")
     refused(ioto("keys", "new", tmp_path / "a.pem"), "a.pub.pem already exists")
@@ -280,6 +281,7 @@ def test_espsecure_verifies_our_signature(key, tmp_path):
     assert subprocess.run([BIN / "espsecure", *command], capture_output=True).returncode
 
 
+@pytest.mark.sweep
 def test_keys_of_espsecure_can_be_used(image, tmp_path):
     told = subprocess.run(
         [BIN / "espsecure", "generate-signing-key", "--version", "2", "--scheme", "rsa3072", tmp_path / "esp.pem"],

@@ -83,6 +83,7 @@ def test_agent_and_bootloader_agree_on_every_limit():
     assert not image.runs_on(bytes(14) + b"\3" + bytes(20), 200)  # an image from before the full revision numbers
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("signed", [False, True])
 def test_an_image_for_a_newer_chip_is_refused_before_the_first_erase(tmp_path, signed):
     rig, cloud = trusting(tmp_path / "rig", trusted=("ours",) if signed else ())
