@@ -78,7 +78,7 @@ def _finish(path):
 
 
 def _is_reserved(state):
-    """Do all spare files exist in their full size? Reads the folder once."""
+    """Do all spare files exist, each at full size? Reads the folder once."""
     try:
         return sum([each[0][:6] == "spare." and each[-1] == SPARE_BYTES for each in os.ilistdir(state)]) == SPARES
     except OSError:
@@ -148,7 +148,7 @@ def _link(found, board):
 
 
 def _check_servers(folder, found):
-    """ConfigError unless the settings determine how each server is verified and the files for it are valid."""
+    """ConfigError unless the settings say how each server is verified, and the files for this are valid."""
     for key in ("builder", "api"):
         if found[key].startswith("http://"):
             if not found["tls.plain"]:

@@ -9,7 +9,7 @@ from loopback import one, reason, run
 TRANSPORTS = ("asyncio", "urequests")
 OK = b"HTTP/1.1 200 OK\r\n"
 LONG = b"x" * 3000
-# name: (reply, (status, body) or the reason of the refusal, the result of `requests` if it differs)
+# name: (reply, (status, body) or the reason for the refusal, the result of `requests` if it differs)
 REPLIES = {
     "plain": (OK + b"Content-Length: 5\r\n\r\nhello", (200, b"hello")),
     "old": (b"HTTP/1.0 200 OK\nContent-Length: 5\n\nhello", (200, b"hello"), "http_malformed"),
@@ -101,7 +101,7 @@ CHUNKS = {
 
 
 def verdict(result):
-    """The reason of a refusal, or (status, body), as in REPLIES."""
+    """The reason for a refusal, or (status, body), as in REPLIES."""
     return reason(result) or (result["status"], bytes.fromhex(result["body"]))
 
 

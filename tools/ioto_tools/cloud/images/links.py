@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LIFETIME_S = 24 * 3600
 MAX_LIFETIME_S = 30 * 24 * 3600  # maximum lifetime, which determines when an old key is no longer needed
-ROTATE_S = 90 * 24 * 3600  # an older key is replaced automatically
+ROTATE_S = 90 * 24 * 3600  # maximum age of the signing key: then a new one is created
 READ_S = 60  # maximum age of the keys in memory
 _SPANS = 24
 _STORE_LINKS = 1000  # maximum number of cached links of the store
