@@ -15,8 +15,8 @@ from .watch import rSignal, rSignalSync, watchers
 async def run(agent):
     """Run the trial; True if it is over.
 
-    Otherwise the board is reset, or the trial continues in the next round (False). It continues if there is no image to
-    roll back to, or, on Linux, if the cloud has not answered yet.
+    False: the next round continues the trial, because there is no image to roll back to, or, on Linux, because the
+    cloud has not answered yet. In all other cases the board is reset.
     """
     limit_s = agent.config["trial.limit"]
     record = agent.record

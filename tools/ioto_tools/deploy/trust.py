@@ -55,22 +55,12 @@ def check_settings(folder: str | Path, config: dict[str, Any], files: dict[str, 
     """ValueError if the agent would not start with these settings, or if a file does not belong on a board.
 
     `config` is from config.load(), `files` is {path: bytes}. The checks are those of lib/ioto/setup.py at the start of
-    the agent, except those of update.transport and of the content of tls.cert and tls.key.
+    the agent; in addition, tls.key must belong to tls.cert.
     """
     folder = Path(folder)
     for key in ("builder", "api"):
-        if config[key].startswith("http://") and not config["tls.plain"]:
-            raise ValueError(
-                "%s: %s: plain http: use https (`ioto cloud certificate` creates the certificates)"
-                % (folder / "ioto.json", key)
-            )
-        if config[key].startswith("https://") and config["tls.verify"] and not config["tls.ca"]:
-            raise ValueError("%s: %s: https: tls.ca must name the authorities to trust" % (folder / "ioto.json", key))
-        if config[key].startswith("https://") and config["tls.verify"] and config["update.transport"] == "urequests":
-            raise ValueError(
-                "%s: %s: https: update.transport urequests verifies no server: use asyncio"
-                % (folder / "ioto.json", key)
-            )
+        if text := _fault_of_server(config, config[key]):
+            raise ValueError("%s: %s: %s" % (folder / "ioto.json", key, text))
     for name in config["tls.ca"]:
         read_authority(folder / name)
     for name in config["update.keys"]:
@@ -80,6 +70,19 @@ def check_settings(folder: str | Path, config: dict[str, Any], files: dict[str, 
     for name, raw in files.items():
         if _PRIVATE in raw and name != config["tls.key"]:
             raise ValueError("%s: a private key: it does not belong on a board" % (folder / name))
+
+
+def _fault_of_server(config: dict[str, Any], url: str) -> str | None:
+    """Why the agent would not start with this URL of a server, or None."""
+    if url.startswith("http://") and not config["tls.plain"]:
+        return "plain http: use https (`ioto cloud certificate` creates the certificates)"
+    if not url.startswith("https://") or not config["tls.verify"]:
+        return None
+    if not config["tls.ca"]:
+        return "https: tls.ca must name the authorities to trust"
+    if config["update.transport"] == "urequests":
+        return "https: update.transport urequests verifies no server: use asyncio"
+    return None
 
 
 def _check_client_certificate(folder: Path, cert: str, key: str) -> None:

@@ -237,9 +237,8 @@ class Fleet:
         devices.offers[number]["devices"][n] = 1
         waits, retry = devices.phase[n] == phases.WAITING, offer.get("retry", 0)
         if waits and number == devices.update[n]:
-            may = (
-                self.settings.asks_before_apply(n) and devices.resume_ms[n] <= self.clock() * 1000 + 1
-            )  # seconds are rounded
+            is_due = devices.resume_ms[n] <= self.clock() * 1000 + 1  # seconds are rounded
+            may = self.settings.asks_before_apply(n) and is_due
             return self._enter(n, phases.APPLIED) if may else self._wait_for_check_in(n)
         if number == devices.failed[n] and retry <= devices.retry[n]:
             devices.update[n] = number

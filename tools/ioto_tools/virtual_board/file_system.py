@@ -12,9 +12,8 @@ _GEOMETRY = {"block_size": 4096, "read_size": 32, "prog_size": 32, "lookahead_si
 _VERSION = 0x00020000  # of the disk format: readable by every MicroPython since 1.12
 
 
-Files = (
-    Mapping[str, bytes | str | Path] | str | Path
-)  # {path on the board: content, or a file of this machine}, or a folder
+# {path on the board: content, or a file of this machine}, or a folder.
+Files = Mapping[str, bytes | str | Path] | str | Path
 
 
 def _open(raw: bytes) -> Any:

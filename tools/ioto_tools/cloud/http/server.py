@@ -87,9 +87,8 @@ def _serve(
     logging.basicConfig(handlers=[handler])
     logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
     app = make_app()
-    tempfile.tempdir = (
-        app.state.site.images.create_folder()
-    )  # uploads go to the disk of the images, not to a small /tmp
+    # Uploads go to the disk of the images, not to a small /tmp.
+    tempfile.tempdir = app.state.site.images.create_folder()
     limited = _limited(app)
     most = within_open_file_limit(options.connections)
     config = uvicorn.Config(

@@ -58,9 +58,8 @@ class Inspection:
         self.version = version
         self.any_file = any_file
         self.manifest: str | None = None
-        self.chip: int | None = (
-            None  # chip id of the image, after all chunks are read; None if it is not an ESP application
-        )
+        # The chip id of the image, after all chunks are read; None if it is not an ESP application.
+        self.chip: int | None = None
         self.head: str | None = None  # hex of its header; as for `chip`
 
     def chunks(self, progress: Callable[[int], object]) -> Iterator[bytes]:

@@ -76,9 +76,8 @@ UNFIT = frozenset((
 
 MAX_ATTEMPTS = 3
 RETRY_DELAYS_S = (3600, 86400)  # after the first attempt, after the second
-CLOCK_TOLERANCE_S = (
-    20  # tolerated difference between the servers' clocks; a time further in the future is from a wrong clock
-)
+# Tolerated difference between the servers' clocks; a time further in the future is from a wrong clock.
+CLOCK_TOLERANCE_S = 20
 
 
 def next_state(state: str, event: str) -> str | None:
