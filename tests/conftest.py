@@ -4,6 +4,6 @@ import gc
 
 
 def pytest_collection_finish():
-    """Exclude the objects so far from garbage collection, since they stay until the end: saves a tenth of the time."""
+    """Exclude existing objects from garbage collection: they stay until the end, and this saves a tenth of the time."""
     gc.collect()
     gc.freeze()

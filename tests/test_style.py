@@ -33,7 +33,7 @@ def trees(under=""):
 
 
 def test_no_file_is_long():
-    """400 lines; 480 of tests, whose tables of cases take a line for each."""
+    """At most 400 lines; 480 in tests, whose tables take a line for each case."""
     lines = {str(f.relative_to(ROOT)): f.read_text().count("\n") for f in python_files()}
     assert not {name: n for name, n in lines.items() if n > (480 if name.startswith("tests/") else 400)}
 
@@ -70,7 +70,7 @@ def test_the_agent_does_not_print():
 
 
 def test_the_agent_asks_for_one_beginning_at_a_time():
-    """startswith() and endswith() of MicroPython 1.24 take no tuple: TypeError. A name in capitals may well be one."""
+    """In MicroPython 1.24, startswith() and endswith() do not accept tuples. A name in capitals may be a tuple."""
     several = [
         "%s:%d" % (name, node.lineno)
         for name, tree in trees("lib/")

@@ -128,7 +128,7 @@ def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
 
 @pytest.mark.sweep
 def test_old_release_offered_as_a_high_version_is_refused(tmp_path):
-    """The cloud offers it as a very high version. The next honest release is still newer than the running one."""
+    """The cloud offers it as 99.0.0. The floor does not rise, so the next honest release is still accepted."""
     rig, cloud = trusting(tmp_path / "rig")
     before = slots(rig)
     cloud.release("99.0.0", sealed(rig.image(1), "1.0.1"))
@@ -299,7 +299,7 @@ def test_expired_release_is_refused(tmp_path):
 # ---- files signed by other tools
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here: apt-get install openssl")
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed (apt-get install openssl)")
 def test_release_signed_by_openssl_is_installed(tmp_path):
     """The file is signed with `openssl dgst -sign` in PSS mode, as on a machine with a hardware key."""
     rig, cloud = trusting(tmp_path / "rig")

@@ -14,7 +14,7 @@ HOUR = 3600
 
 
 def cut_before_the_swap(folder, cuts):
-    """Return a rig with a published release, after one run for each power cut in `cuts`, which ends that run."""
+    """Return a rig with a published release, after one run for each cut in `cuts`: the power cut ends the run."""
     rig = Rig(folder)
     rig.publish(rig.image(1), "1.0.1")
     for cut in cuts:

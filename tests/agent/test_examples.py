@@ -98,7 +98,7 @@ def test_display(tmp_path, presses, asked):
     left = list(presses)
 
     def person(line):
-        """Presses the next button whenever the display asks, and then releases it."""
+        """Presses and releases the next button each time the display asks for it."""
         rig.board.hardware.pins.clear()
         if "is here" in line and left:
             rig.board.hardware.pins[left.pop(0)] = 0

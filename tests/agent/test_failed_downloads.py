@@ -186,7 +186,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("case", WHOLE)
 def test_short_ranges_and_ranges_without_total_are_accepted(tmp_path, case):
-    """RFC 9110 allows both."""
+    """RFC 9110 allows a store to send both."""
     world = FaultyStore(tmp_path, WHOLE[case])
     run, erased, asked, checks = world.run(1800)
     assert run.slots == ["ota_0", "ota_1"] and erased == BLOCKS and asked <= 8 and checks <= 4, (erased, asked, checks)
@@ -195,7 +195,7 @@ def test_short_ranges_and_ranges_without_total_are_accepted(tmp_path, case):
 @pytest.mark.sweep
 @pytest.mark.parametrize("etag", [None, '"one"'])
 def test_store_without_ranges_over_a_lossy_link_erases_no_block_twice(tmp_path, etag):
-    """The beginning of each reply is compared with the slot, so every reply that gets further is progress."""
+    """The beginning of each reply is compared with the slot, so each reply that reaches a later block is progress."""
     lines = [("ETag", etag)] if etag else []
     world = FaultyStore(tmp_path, lambda start, n: broken([http_response(IMAGE, 200, lines)], n))
     _, erased, asked, checks = world.run(1800)

@@ -86,7 +86,7 @@ def test_retry_after_is_respected(tmp_path, header, wait_s):
     rig.run(until_s=7000)
     assert faulty.checks == 1 if header else faulty.checks > 3
     if header:
-        rig.run(until_s=7000)  # starts with a reset; ends after the first hold and before the end of the second
+        rig.run(until_s=7000)  # starts with a reset; ends after the first delay and during the second
         assert faulty.checks == 2
 
 
@@ -190,7 +190,7 @@ def test_special_texts_make_the_device_register_again(tmp_path, text):
 def test_unusual_headers_of_an_image_store_are_accepted(tmp_path):
     """A second Date, a Content-Encoding that changes no byte, and a weak ETag, which If-Range does not allow.
 
-    The download resumes all the same.
+    The download resumes nevertheless.
     """
     odd = [
         ("Date", "Fri, 15 Jan 2027 08:00:00 GMT"),

@@ -176,7 +176,7 @@ def test_heap_does_not_grow_and_allocation_per_block():
 
 
 @pytest.mark.sweep
-@pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not here: apt-get install valgrind")
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is not installed (apt-get install valgrind)")
 def test_instructions_per_block():
     from tests.bench.measure import Server, instructions
 

@@ -1,4 +1,4 @@
-"""The agent's folder is renewed before littlefs compacts it; the power may be cut at any operation."""
+"""The agent's files move to a new folder before littlefs compacts the old one; the power may be cut at any time."""
 
 import pytest
 from ioto.recall import decode
@@ -27,7 +27,7 @@ def test_record_survives_many_saves(tmp_path):
 
 
 def before_renewal(folder):
-    """(rig, its flash): a board shortly before the 24th save of the record, which renews the folder."""
+    """(rig, its flash): a board shortly before the 24th save of the record, which moves the files to a new folder."""
     rig = Rig(folder, update__period=5)
     while saves(rig) < 20:
         rig.run(until_s=11)  # shorter runs would count as failed starts and lead to safe mode

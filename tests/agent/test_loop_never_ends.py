@@ -56,7 +56,7 @@ BAD = [
 def test_unusable_registration_is_not_stored(tmp_path, changes):
     """A stored registration is kept until the cloud refuses it.
 
-    With an unusable registration, the device could reach no cloud that refuses it.
+    A device that had stored an unusable registration could never reach a cloud that refuses it.
     """
     rig = board(tmp_path, Registrar(changes))
     run = rig.run(until_s=FAULTY_S)

@@ -96,9 +96,9 @@ def test_signed_update_with_the_agent_as_source(tmp_path, kb, beside, chain):
 
 
 def allocations(folder, start):
-    """The numbers of those uses of the hardware in a whole update that are followed by an allocation.
+    """The numbers of the hardware accesses in a whole update that are followed by an allocation.
 
-    The uses are numbered from the first iteration of the event loop in this start.
+    Accesses are numbered from the first iteration of the event loop in this start.
     """
     run = board(folder, WITHOUT_MEMORY % (start, "_faults.note()")).run(stop=lambda line: line.startswith("USES ["))
     found = max((line for line in run.console.splitlines() if line.startswith("USES [")), key=len)

@@ -79,7 +79,7 @@ def test_log_of_a_board_says_what_main_py_needs(tmp_path):
     run = rig.run(until_s=300)
     line = re.search(r"^warn not applied: main\.py needs (rWatch\(.+\))$", run.console, re.M)[1]
     assert run.slots == ["ota_0"]
-    assert len(re.findall("not applied", run.console)) == 1, "said once an hour"
+    assert len(re.findall("not applied", run.console)) == 1, "logged once an hour"
     rig = Rig(tmp_path / "again", main=MAIN.replace('rWatch("device:update", update)', line))
     rig.publish(rig.image(1), "1.0.1")
     assert rig.run(until_s=300, stop=lambda text: text.startswith("CONFIRMED")).slots[-1] == "ota_1"

@@ -16,7 +16,7 @@ async def later(staged):
 
 def update""",
 )
-# The new image alone can't reach the cloud.
+# Only the new image can't reach the cloud.
 LOST = MAIN.replace(
     "asyncio.run(agent(",
     """

@@ -49,7 +49,7 @@ def check_reported_version_runs(rig, label):
 
     runs = hashlib.sha256(rig.board.read_slot(label)).hexdigest()
     device = overview.devices(rig.site)[0]
-    assert rig.versions[runs] == device["version"], "%s runs, the cloud believes %s" % (
+    assert rig.versions[runs] == device["version"], "%s is running, but the cloud has stored %s" % (
         rig.versions[runs],
         device["version"],
     )

@@ -1,4 +1,4 @@
-"""Safe mode of boot.py: an application that fails at once is replaced without a cable; never entered by accident."""
+"""Safe mode of boot.py: it is never entered by accident, and a failing application is replaced without a cable."""
 
 import pytest
 from ioto_tools.cloud.operators import overview
@@ -151,7 +151,7 @@ if b"image 1" in head:
 def test_every_kind_of_start_counts_during_a_trial(tmp_path, again, seconds):
     """The new image starts again and again, without a reset that the bootloader would see.
 
-    It is rolled back all the same.
+    It is rolled back nevertheless.
     """
     rig = Rig(tmp_path, main=BAD % (seconds, again) + MAIN)
     rig.publish(rig.image(1), "1.0.1")

@@ -102,7 +102,7 @@ def test_nvs_and_record_restore_the_floor_for_each_other(tmp_path):
 
 @pytest.mark.sweep
 def test_signed_downgrade_is_installed(tmp_path):
-    """The floor does not change: only a manifest that allows a downgrade can be below it.
+    """The floor does not change. A release below the floor is installed only if its manifest allows a downgrade.
 
     At the floor or above it, every signed release is installed.
     """

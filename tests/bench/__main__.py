@@ -14,7 +14,7 @@ MORE = ("millions", "profile")
 def main():
     for part in sys.argv[1:] or PARTS:
         if part not in PARTS + MORE:
-            raise SystemExit("%s: expected: one of %s" % (part, ", ".join(PARTS + MORE)))
+            raise SystemExit("unknown part %s: expected one of %s" % (part, ", ".join(PARTS + MORE)))
         print("-- %s" % part, flush=True)
         importlib.import_module("." + part, __package__).main()
 

@@ -75,14 +75,14 @@ def compare(clouds, empty, goosebit, postgresql):
             by_rate = statistics.median(round[name].rate / round[other].rate for round in rounds)
             by_cost = statistics.median(round[other].cost_us / round[name].cost_us for round in rounds)
             print(
-                "Check-ins on %s against %s: %.2f by rate, %.2f by processor time (target %s)"
+                "Check-ins on %s relative to %s: %.2f by rate, %.2f by processor time (target %s)"
                 % (name, other, by_rate, by_cost, wanted)
             )
         half = statistics.median(round[name].rate for round in rounds) / 2
         times = [open_loop(cloud, asked[name], half, 4) for _ in range(3)]
         p50, p99 = (statistics.median(load.latency.quantile(q) for load in times) * 1000 for q in (0.5, 0.99))
         print(
-            "Open loop on %s at half of that, %.0f a second: median %.1f ms, p99 %.1f ms (target 50)"
+            "Open loop on %s at half of this rate, %.0f a second: median %.1f ms, p99 %.1f ms (target 50)"
             % (name, half, p50, p99),
             flush=True,
         )

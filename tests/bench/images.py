@@ -91,7 +91,7 @@ def turns(cloud, nginx, port, link, file):
             by_rate = statistics.median(round[way].rate / round["nginx itself"].rate for round in rounds)
             by_cost = statistics.median(round["nginx itself"].cost_us / round[way].cost_us for round in rounds)
             print(
-                "Images, %s, %s against nginx itself: %.2f by rate, %.2f by processor time"
+                "Images, %s, %s relative to nginx alone: %.2f by rate, %.2f by processor time"
                 % (asked, way, by_rate, by_cost),
                 flush=True,
             )

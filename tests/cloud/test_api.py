@@ -206,7 +206,7 @@ def test_bad_requests_name_the_error_and_change_nothing(cloud):
 
 
 def test_rollout_by_the_api_alone(cloud):
-    """Dry run, publish to a group, pause, change, resume, pin: each takes effect at the devices' next check-in."""
+    """A dry run, then publish, pause, change, resume and pin: each takes effect at the devices' next check-in."""
     token = admin(cloud, "admin", "boss")
     devices = {id: cloud.device(id) for id in ("D1", "D2", "D3")}
 

@@ -59,7 +59,7 @@ def test_a_removed_device_is_refused_and_can_register_again(cloud):
 
 
 def test_changes_of_a_removed_device_are_refused(cloud):
-    """The device's next registration would reset the changes, so none of them may seem to succeed."""
+    """The device's next registration would reset the changes, so each is refused instead of appearing to succeed."""
     cloud.check_in("D1", cloud.device(), "1.0.0")
     control.remove(cloud.site, "D1")
     changes = {

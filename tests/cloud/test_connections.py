@@ -20,7 +20,7 @@ WHOLE = b"GET / HTTP/1.1\r\nHost: cloud.test\r\n\r\n"
 
 @contextlib.contextmanager
 def serving(limits, app=None):
-    """Run a server in a thread within `limits`; yield a function that connects to it from an address."""
+    """Run a server with these `limits` in a thread; yield a function that connects to it from an address."""
 
     async def hello(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})

@@ -14,7 +14,7 @@ HOOK = "https://hooks.test/services/T0123456"
 
 
 def filled(cloud):
-    """Store the product's id and a webhook's address wherever they can be stored; return (webhook, update's id)."""
+    """Store the product's id and a webhook's address in every place that allows it; return (webhook, update's id)."""
     hook = webhooks.new(cloud.site, HOOK)
     webhooks.remove(cloud.site, webhooks.new(cloud.site, HOOK)["id"])
     cloud.check_in("D1", cloud.device("D1"), "1.0.0")

@@ -13,7 +13,7 @@ from ioto_tools.cloud.site.site import Site
 from processes import until
 
 FORGET = (b"Authentication failed", b"Cannot find device")
-ENOUGH = 5  # after so many refusals in a row, the free space inside existing files is used up too
+ENOUGH = 5  # after this many consecutive refusals, the free space inside existing files is used up too
 
 
 class Mounted:
@@ -45,7 +45,7 @@ class Mounted:
 
 
 class Limited:
-    """The server cannot write to any file: it gets EFBIG instead of ENOSPC, which can be tested on every system."""
+    """The server cannot write to any file: it gets EFBIG instead of ENOSPC. This works on every system."""
 
     def __init__(self, folder):
         self.folder = folder

@@ -1,4 +1,4 @@
-"""`GET /health`: the server is ready while it can serve devices, else it gives a reason; it is alive in any case."""
+"""`GET /health`: the server is ready while it can serve devices, otherwise it gives a reason; it is always alive."""
 
 import json
 import logging
@@ -32,7 +32,7 @@ def test_a_database_that_does_not_answer(cloud, monkeypatch, caplog):
         for _ in range(3):
             assert health(cloud) == (503, {"status": "not ready", "reasons": ["the database does not answer"]})
             cloud.now_s += 5
-    assert caplog.text.count("db.internal") == 1, "the log has the details, once; the answer does not have them"
+    assert caplog.text.count("db.internal") == 1, "the details are in the log, once, and not in the answer"
     assert health(cloud, "/health/alive") == (200, {"status": "alive"})
     cloud.site.database.read = reads
     cloud.now_s += 5

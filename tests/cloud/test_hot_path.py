@@ -151,7 +151,7 @@ def test_database_accesses_with_an_open_offer_and_after_success(served):
 
 
 def test_a_slot_counts_from_its_grant_not_from_the_request(served):
-    """A grant may wait for the writer; if the time of the request counted, a period would admit more than its rate."""
+    """A grant may wait for the writer. If the request's time counted, a period could have more grants than its rate."""
     served.publish("2.0.0", rate=1, period="60 secs")
     for _ in range(2):
         served.ask("D1", "9.0.0")

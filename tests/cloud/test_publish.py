@@ -78,7 +78,7 @@ def test_the_application_of_a_whole_firmware_file_is_published(cloud, ioto, name
 
 @pytest.mark.sweep
 def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
-    """The error does not call the file an unknown kind, whether the file is published, signed or sent to the API."""
+    """The error does not say that the kind of file is unknown, whether it is published, signed or sent to the API."""
     whole = samples.merged("generic")
     token = operator_tokens.new(cloud.site, "ci", "publish")["token"]
     ioto("keys", "new", "k.pem", "--no-passphrase")
@@ -184,7 +184,7 @@ def test_duplicate_and_invalid_products_are_refused(cloud):
 @pytest.mark.sweep
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.sweep)], ids=["every-fifth", "every"])
 def test_kill_at_every_line_of_a_publish(tmp_path, step):
-    """The last lines, after the commit, are all tried, whatever the step."""
+    """The process is killed at every `step`-th line, and at each of the last lines, which follow the commit."""
     cloud = Cloud(tmp_path)
     old = cloud.publish("1.0.0", esp_image(b"old"))
     site, folder, template = cloud.site, tmp_path / "site", tmp_path / "template"

@@ -119,7 +119,10 @@ def test_every_combination_of_reasons_against_a_release():
 
 
 def test_missing_properties_are_no_reason_against_a_release():
-    """Nor are values of another type: other clients may use these names. A pin does not override the hardware."""
+    """Values of another type are no reason either: other clients may use these names.
+
+    A pin does not override the hardware.
+    """
     board = release("2.0.0", chip=9, head=NEWER_REVISION, image_bytes=1000)
     for sent in (
         {},

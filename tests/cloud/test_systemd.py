@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
-needed = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze: apt-get install systemd")
+needed = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed (apt-get install systemd)"
+)
 
 
 def value(unit, key):

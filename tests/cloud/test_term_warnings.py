@@ -162,7 +162,7 @@ def test_a_dry_run_shows_the_warnings(cloud, ioto, tmp_path):
 def test_warnings_about_a_policy_that_searches_for_devices(cloud, ioto):
     """For a group or a search, a property that no device has sent gives a warning.
 
-    A missing device.version does not.
+    A missing device.version gives none.
     """
     ask(cloud, "D1", region="north")
     done = ioto("groups", "set", "north", "regoin == 'north'", "--data", "site")

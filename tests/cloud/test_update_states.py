@@ -77,7 +77,7 @@ def test_the_table_is_complete():
 
 
 def test_which_refusals_blame_the_release():
-    """Refusals because of the signature, manifest, image, chip or size blame it; those due to the device do not."""
+    """Refusals due to signature, manifest, image, chip or size count against it; those due to the device do not."""
     assert update_states.UNFIT <= set(errors.REASONS)
     against = {
         reason
@@ -111,7 +111,10 @@ def test_the_order_of_reports_does_not_matter():
 
 
 def test_a_report_in_every_state():
-    """A report of an earlier attempt is ignored, one of the same follows the table, one of a later starts again."""
+    """A report of the same attempt follows the table.
+
+    A report of an earlier attempt is ignored; a report of a later attempt starts again.
+    """
     for state, attempt, report, number in itertools.product(STATES, range(4), REPORTS, range(4)):
         found = update_states.apply_report(state, attempt, report, number)
         if number < attempt:

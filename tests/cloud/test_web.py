@@ -174,7 +174,7 @@ def test_templates_have_nothing_that_the_content_security_policy_forbids():
         )
         assert not re.search(inline, text), path
         assert not re.search(r"""(?:href|src|action|hx-get|hx-post)=["'](?:/|https?:)""", text), (
-            "%s: links are relative" % path
+            "%s: a link is not relative" % path
         )
 
 

@@ -49,7 +49,7 @@ class Devices:
         return found
 
     def check_in_until(self, right):
-        """Check in until right(offers); return the offers. A worker sees an operator's change within a second."""
+        """Check in until right(offers) is true; return them. A worker sees an operator's change within a second."""
         until = time.monotonic() + 20
         while not right(found := self.check_in()):
             assert time.monotonic() < until, found

@@ -1,4 +1,4 @@
-"""Malicious values in addresses and forms: no page fails, with either database; the values are shown only as text."""
+"""Malicious values in URLs and forms: no page fails, with either database; the values are shown only as text."""
 
 import itertools
 import json
@@ -44,7 +44,7 @@ NASTY = (
     "{}",
     "null",
 )
-QUERIES = {  # query fields of pages, besides `id`
+QUERIES = {  # query parameters of the pages, besides `id`
     "devices": ("product", "policy", "after"),
     "device-rows": ("product", "policy", "after", "found", "looked"),
     "publish": ("product",),
@@ -150,7 +150,7 @@ def test_malicious_api_queries(cloud):
 
 
 def test_chunked_form_is_not_read_despite_its_content_length(cloud, operator):
-    """If it were read, clients that are not signed in could fill the disk."""
+    """If the form were read, clients that are not signed in could fill the disk."""
     read = []
 
     def pieces():

@@ -104,7 +104,7 @@ def test_source_and_single_modules_do_not_use_an_archive(run, kind):
 
 @pytest.mark.parametrize("own", [None, "json.py", "lib/json.mpy", "lib/json/__init__.py"])
 def test_an_application_may_replace_built_in_modules(run, own):
-    """prepare.py searches no files for built-in modules, unless a file has that name."""
+    """prepare.py does not search the file system for a built-in module unless a file has the module's name."""
     files = agent_files("linux")
     if own:
         text = "OURS = True\n"

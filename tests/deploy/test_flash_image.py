@@ -119,7 +119,7 @@ def test_unusable_firmware_files_are_refused_with_a_reason(files, case):
 
 
 def test_truncated_firmware_of_any_length_is_refused(files):
-    """The lengths hit every region; only the padding after the application may be missing."""
+    """Each region is truncated at some length. Only the padding after the application may be missing."""
     raw = merged("ESP32")
     whole = 0xF000 + len(parse(raw).application)
     for n in range(0, whole, 7919):
@@ -181,7 +181,7 @@ def test_slots_grow_with_the_application():
     ("8M", 2_400_000, 0x290000, 2_949_120, ""),
 ])  # fmt: skip
 def test_a_slot_has_room_for_later_releases(size, n, slot, files, warned):
-    """A slot is 10 % larger than the application if the flash allows it; else a warning names a remedy."""
+    """A slot is 10 % larger than the application if the flash allows it; otherwise, a warning names a remedy."""
     flash = FLASH_SIZES[size]
     made = FlashImage(flash, choose_layout(flash, n), [], n, 100_000)
     assert (made.partition("ota_0").size, made.partition("vfs").size) == (slot, files)

@@ -298,7 +298,7 @@ def ioto_flash(firmware, folder, port, *words, answer=""):
 
 @pytest.mark.sweep
 def test_flashing_through_esptool(tmp_path, folder, rom):
-    """The test does all but writing the whole flash, which tests/docs/test_readme_own_board.py does."""
+    """The test does everything except writing the whole flash, which tests/docs/test_readme_own_board.py does."""
     stock = tmp_path / "stock.bin"
     stock.write_bytes(merged("ESP32"))
     looked = ioto_flash(stock, folder, rom, "--dry-run")

@@ -24,7 +24,7 @@ from loopback import HERE, LIB, MICROPYTHON, Server
 FAKETIME = next((p for p in Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 YEAR = 365 * DAY
 NEVER_SET = "2000-01-01 00:00:05"
-needs_faketime = pytest.mark.skipif(not FAKETIME, reason="libfaketime is not here: apt-get install libfaketime")
+needs_faketime = pytest.mark.skipif(not FAKETIME, reason="libfaketime is not installed (apt-get install libfaketime)")
 
 
 def test_not_before_agrees_with_cryptography():

@@ -206,7 +206,10 @@ def test_an_older_micropython_is_refused(port, folder, monkeypatch):
 @pytest.mark.sweep
 @pytest.mark.parametrize("version", [7, pytest.param(0, marks=pytest.mark.sweep)])
 def test_a_micropython_with_another_mpy_version_is_refused(port, folder, flash, monkeypatch, version):
-    """So is one without support for .mpy files: the agent must not be replaced by files that can't be loaded."""
+    """A MicroPython without support for .mpy files is refused, too.
+
+    Otherwise, files that can't be loaded would replace the agent.
+    """
     monkeypatch.setattr(prompt, "_IDENTIFY", prompt._IDENTIFY.replace('getattr(i, "_mpy", 0) & 255', str(version)))
     before = files_of(flash)
     result = CliRunner().invoke(cli, ["deploy", port, "--folder", str(folder), "--force"])

@@ -300,7 +300,7 @@ def test_keys_of_espsecure_can_be_used(image, tmp_path):
     assert list(release.verify(found, [pss.public_key((tmp_path / "esp.pub.pem").read_bytes())]))[:-1] == [None] * 18
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not here: apt-get install openssl")
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed (apt-get install openssl)")
 def test_openssl_signs_and_verifies(unprotected, key, tmp_path):
     (tmp_path / "text").write_bytes(b"a manifest")
     options = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]

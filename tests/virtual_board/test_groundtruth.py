@@ -135,5 +135,5 @@ def test_every_scenario_that_is_left_out_exists():
     known = {(s["scenario"], key) for s in SCENARIOS for key in (*s["observed"], "*")}
     assert set(LEFT_OUT) <= known
     whole = sum(key == "*" for _, key in LEFT_OUT)
-    print("%d scenarios, %d replayed, %d left out whole, %d single observations left out" % (
+    print("%d scenarios, %d replayed, %d left out entirely, %d single observations left out" % (
         len(SCENARIOS), len(SCENARIOS) - whole, whole, len(LEFT_OUT) - whole))  # fmt: skip
