@@ -1,4 +1,4 @@
-"""A confirmed application hangs or ends: with the watchdog and the count of failed starts, the next release installs.
+"""A confirmed application hangs or ends: thanks to watchdog and start counter, the next release is installed.
 
 No cable is needed.
 """

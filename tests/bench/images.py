@@ -76,8 +76,8 @@ def turns(cloud, nginx, port, link, file):
         return sum(servers.cpu_s(pid) for pid in servers.family(nginx.process.pid))
 
     ways = {
-        "nginx itself": (ProcessGroup(port, nginx_s), file, nginx.context),
-        "nginx before the cloud": (ProcessGroup(nginx.port, lambda: nginx_s() + cloud.cpu_s()), link, nginx.context),
+        "nginx alone": (ProcessGroup(port, nginx_s), file, nginx.context),
+        "nginx and the cloud": (ProcessGroup(nginx.port, lambda: nginx_s() + cloud.cpu_s()), link, nginx.context),
         "Python alone": (cloud, link, None),
     }
     for asked, lines in ASKED.items():
@@ -88,8 +88,8 @@ def turns(cloud, nginx, port, link, file):
             )
             print("   %s, %-22s %5.0f a second, processor %5.0f us for each" % (asked, way, rate, cost), flush=True)
         for way in list(ways)[1:]:
-            by_rate = statistics.median(round[way].rate / round["nginx itself"].rate for round in rounds)
-            by_cost = statistics.median(round["nginx itself"].cost_us / round[way].cost_us for round in rounds)
+            by_rate = statistics.median(round[way].rate / round["nginx alone"].rate for round in rounds)
+            by_cost = statistics.median(round["nginx alone"].cost_us / round[way].cost_us for round in rounds)
             print(
                 "Images, %s, %s relative to nginx alone: %.2f by rate, %.2f by processor time"
                 % (asked, way, by_rate, by_cost),

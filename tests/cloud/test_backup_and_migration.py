@@ -1,4 +1,4 @@
-"""Migration, backup and restore of sites of both kinds: the copy is complete and equal, also after a killed command."""
+"""Migration, backup and restore of both kinds of site: the copy is identical, even after a killed command."""
 
 import itertools
 import json

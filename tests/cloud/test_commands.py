@@ -184,7 +184,7 @@ def test_serve_prints_its_address_and_stops_on_ctrl_c(serve, make_site, ioto, tm
     refused = subprocess.run([*COMMAND, "cloud", "serve", "--data", "site", "--port", address.rpartition(":")[2]],
                            cwd=tmp_path, env=ENV, capture_output=True, text=True, timeout=30)  # fmt: skip
     assert refused.returncode == 1 and "--port" in refused.stderr and "Traceback" not in refused.stderr
-    # Stop it during an incomplete request.
+    # Stop the server during an incomplete request.
     host, _, port = address[7:].rpartition(":")
     with socket.create_connection((host, int(port))) as idle:
         idle.sendall(b"POST /device/register HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")

@@ -194,7 +194,7 @@ def test_kill_at_every_line_of_a_publish(tmp_path, step):
     image.write_bytes(esp_image(b"new", 3000))
 
     def killed(lines):
-        """None if the publish finished before; otherwise whether the release is visible."""
+        """None if publishing finished before the kill; otherwise, whether the release is visible."""
         shutil.rmtree(folder)
         shutil.copytree(template, folder)
         if not in_child(lambda: publish(site, image, "thermo", "2.0.0"), lines):

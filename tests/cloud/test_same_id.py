@@ -126,7 +126,7 @@ def test_the_request_limits_of_the_devices_are_separate(tmp_path):
     cloud.close()
 
 
-# ---- naming one of them
+# ---- naming one of the two devices
 
 
 WANTED = "device D1: several products have a device with this id (gate, thermo): add `--product NAME`"

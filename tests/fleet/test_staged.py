@@ -56,7 +56,7 @@ class Ledger:
 
     def checked_in(self, said, answer):
         if said["id"] in self.offers and said["version"] == self.version:
-            self.end(said["id"], "confirmed")  # on trial
+            self.end(said["id"], "confirmed")  # the check-in of the trial
         if answer.get("update", 0) == self.update:
             self.offers.setdefault(said["id"], self.world.clock.now_s)
 
