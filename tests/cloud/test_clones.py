@@ -147,6 +147,6 @@ def test_claiming_one_of_the_boards_clears_the_signs(cloud, make_clones):
     assert not is_accepted(cloud, old)
     device = overview.device(cloud.site, "D1")
     assert device["shared_s"] is None and [each["says"] for each in device["doubts"]] == [
-        "a token was used after another one had replaced it: two boards have this device's tokens: `ioto device "
+        "a token was used after another one had replaced it, so two boards have this device's tokens: run `ioto device "
         "revoke`, then `ioto device claim`"
     ]

@@ -38,8 +38,8 @@ def test_repeated_registrations_while_the_owner_is_silent_do_not_displace_it(clo
                 thief = reply.json()["token"]
                 assert cloud.report("D1", thief, update, state="downloading").status == 200
     assert (
-        "it registered again after silence: its flash was erased, or another board took its id: then `ioto device "
-        "revoke`" in doubts(cloud)
+        "the device registered again after silence: its flash was erased, or another board uses its id; in the second "
+        "case, run `ioto device revoke`" in doubts(cloud)
     )
     assert is_accepted(cloud, owner) and cloud.check_in("D1", thief, "1.0.0").body == FORGET
     assert audited_subjects(cloud, "device.again") == ["D1"] * 30 and audited_subjects(cloud, "device.taken_over") == [
@@ -90,8 +90,8 @@ def test_the_use_of_a_rotated_token_by_two_clients_is_detected_and_shown(cloud):
     assert (
         doubts(cloud)
         == [
-            "a token was used after another one had replaced it: two boards have this device's tokens: `ioto device "
-            "revoke`, then `ioto device claim`"
+            "a token was used after another one had replaced it, so two boards have this device's tokens: run `ioto "
+            "device revoke`, then `ioto device claim`"
         ]
         * 2
     )

@@ -124,7 +124,7 @@ def publish(operator, image, version):
     page.get_by_label("Age of devices").fill("none")
     page.get_by_label("Wait for approval").check()
     page.get_by_role("button", name="Dry run").click()
-    operator.waits_for("8 of 24 stored devices would be offered it.")
+    operator.waits_for("8 of 24 stored devices would be offered the release.")
     operator.shot("dry-run")
     page.get_by_role("button", name="Publish", exact=True).click()
     page.wait_for_url("**/release?id=*")
@@ -152,7 +152,7 @@ def empty_chart_has_a_time_axis(operator):
 
 def watch(operator, devices, site):
     page = operator.page
-    operator.waits_for("No device has been offered it yet.")
+    operator.waits_for("No device has been offered the release yet.")
     empty_chart_has_a_time_axis(operator)
     edited_form_is_kept(operator, site, page.url.partition("id=")[2])
     assert devices.check_in() == {}  # the release awaits approval

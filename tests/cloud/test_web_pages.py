@@ -44,13 +44,13 @@ def test_products_are_listed_and_created(cloud, operator):
 
 
 def test_empty_states(cloud, operator):
-    assert "No release is published for thermo yet." in text(operator.get("product?id=thermo"))
+    assert "No release of thermo has been published yet." in text(operator.get("product?id=thermo"))
     assert "No device has registered yet" in text(operator.get("devices"))
     assert "No matching devices." in text(operator.get("devices?id=x"))
     assert "The product has no devices yet." in text(operator.post("dry-run", {"product": PRODUCT, "version": "1.0.0"}))
     cloud.device("D1")
-    assert "No release is published for its product." in text(operator.get("device?id=D1"))
-    assert "No update was offered to it yet." in text(operator.get("device?id=D1"))
+    assert "No release of its product has been published." in text(operator.get("device?id=D1"))
+    assert "The device has not been offered an update yet." in text(operator.get("device?id=D1"))
     assert "No entries." in text(operator.get("audit?subject=nothing"))
 
 
@@ -366,7 +366,7 @@ def test_dry_run_in_slices_equals_one_dry_run(cloud, operator, monkeypatch, tmp_
         assert "Checked %d devices so far" % (20 * slices) in text(reply)
         form = json.loads(html.unescape(more[1]))
     assert slices == 4 and sum(each["count"] for each in whole["found"].values()) == whole["devices"] == 70
-    assert "%d of 70 stored devices would be offered it" % whole["found"]["offered"]["count"] in text(reply)
+    assert "%d of 70 stored devices would be offered the release" % whole["found"]["offered"]["count"] in text(reply)
     rows = re.findall(
         r'<tr><td>(.*?)</td><td class="n"[^>]*>(\d+)</td>\s*<td[^>]*>(.*?)</td>', reply.body.decode(), re.S
     )

@@ -220,7 +220,9 @@ def test_files_that_are_not_published(key, image, tmp_path):
     refused(ioto("publish", image, "--signed", "--product", "thermo", "--version", "1.0.0", *site), "not signed")
     refused(ioto("publish", image, *site), "--product is missing")
     refused(ioto("publish", image, "--expires", "9d", "--product", "thermo", "--version", "1.0.0", *site), "give --key")
-    refused(ioto("publish", file, "--version", "1.1.1", *site), "its manifest says version 1.1.0, not 1.1.1")
+    refused(
+        ioto("publish", file, "--version", "1.1.1", *site), "its release manifest contains version 1.1.0, not 1.1.1"
+    )
     refused(ioto("sign", file, "--key", key, "--product", "THERMO1", "--version", "1.1.0"), "signed already")
     refused(ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "one"), "not a SemVer")
     refused(ioto("sign", key, "--key", key, "--product", "THERMO1", "--version", "1.0.0"), "--any-file")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..site.site import Site
 
 LEAST_BYTES = 16 * 1024 * 1024  # required free space on the site's disk; with less, any write may fail
-KEPT_S = 1  # a result is reused for this long, because any client may ask, at any rate
+KEPT_S = 1  # a result is reused for this long, because any client may send any number of requests
 _log = logging.getLogger("ioto.cloud")
 
 

@@ -31,8 +31,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Device cloud",
             "version": "1",
-            "description": "For operators. Times are Unix seconds. Scopes of tokens: %s; each includes those "
-            "before it." % ", ".join(SCOPES),
+            "description": "For operators. Times are Unix seconds. Scopes of tokens: %s; each includes the "
+            "scopes before it." % ", ".join(SCOPES),
         },
         "paths": paths,
         "security": [{"operator": []}],

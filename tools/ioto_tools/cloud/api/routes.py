@@ -106,7 +106,7 @@ async def _received(request: Request, file: IO[bytes]) -> None:
     run = request.app.state.run
     # The multipart boundaries of a form would be published as part of the image.
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        raise Refusal(415, "body: a form: send the image alone as the body, as `curl --data-binary @FILE` does")
+        raise Refusal(415, "body: it is a form: send only the image, for example with `curl --data-binary @FILE`")
     async for chunk in _chunks(request, IMAGE_BYTES):
         await run(file.write, chunk)
     if not file.tell():

@@ -111,7 +111,7 @@ def interpret_check_in(
 
         runs      the board runs the offered version
         returns   the board runs the old version again
-        again     as `returns`, but the update is still `staged`: its trial was interrupted, and the board tries again
+        again     like `returns`, but the update is still staged: its trial was interrupted, and the board tries again
         doubt     the board may run the old version again: the next check-in decides
 
     The signs are explained in shared_ids.py.
@@ -123,8 +123,8 @@ def interpret_check_in(
         return None, _unless_shared(known, sign)
     release, offered, before = known.last
     grant = known.grants[release]
-    # A board must restart to run another version. If it started before the grant's last change and has run since, it is
-    # therefore another board. A time of change that is in the future was recorded by a clock that was ahead.
+    # A board must restart to run another version, so a board that started before the grant's last change is another
+    # board. If the time of this change is in the future, a clock was ahead when it was recorded: ignore it.
     started = booted_s is not None and (
         booted_s >= grant.changed_s - _START_TOLERANCE_S or grant.changed_s > now_s + CLOCK_TOLERANCE_S
     )

@@ -75,7 +75,7 @@ def parse_body(body: bytes) -> Fields:
     if not isinstance(found, dict):
         raise Refusal(400, "body: expected a JSON object")
     if body.count(b"{") + body.count(b"[") > DEPTH and not _is_within_depth(found):
-        raise Refusal(400, "body: nested deeper than %d" % DEPTH)
+        raise Refusal(400, "body: nested more than %d levels deep" % DEPTH)
     return found
 
 
@@ -87,7 +87,7 @@ def _parse_leniently(body: bytes) -> Any:
     except UnicodeDecodeError as e:
         raise Refusal(400, "body: not UTF-8 at byte %d" % e.start) from None
     except RecursionError:
-        raise Refusal(400, "body: nested deeper than %d" % DEPTH) from None
+        raise Refusal(400, "body: nested more than %d levels deep" % DEPTH) from None
     except ValueError as e:
         raise Refusal(400, "body: not JSON: %s" % e) from None
 

@@ -94,7 +94,9 @@ def _register(
         shared_ids.count_refusal(conn, known, asking.address, now_s)
         return False, refusal
     if new or not known["claimed"]:
-        tokens.delete_all(conn, key)  # kept until now, so that their use was refused with the right error
+        tokens.delete_all(
+            conn, key
+        )  # they were kept until now, so that clients that used them received the right error
     claimed = not found["by_hand"] if new else known["claimed"]
     kept = asking if claimed else replace(asking, properties=_truncated(asking.properties))
     queries.register(conn, key, kept, claimed, now_s, new)

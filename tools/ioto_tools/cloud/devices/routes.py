@@ -24,7 +24,7 @@ async def register(request: Request) -> Response:
     state = request.app.state
     if address := client_network(request.client.host if request.client else ""):
         state.addresses.check(address)
-    state.devices.check((product, messages.device_id(fields)))  # not per product: all its devices would share one limit
+    state.devices.check((product, messages.device_id(fields)))  # not per product, which is shared by all its devices
     return await _respond(request, registration.register, product, fields, _base_url(request), address)
 
 
@@ -66,7 +66,7 @@ async def image(request: Request) -> "Response | _ImageRange":
 def _image(request: Request, run: checkin.Run, file: Any, release: Row) -> "Response | _ImageRange":
     size = release["size"]
     if file.size != size:
-        raise OSError("%s: the size is not %d bytes, as published" % (file.name, size))
+        raise OSError("%s: its size differs from the published size, %d bytes" % (file.name, size))
     etag = '"%s"' % release["checksum"]
     # EmbedThis' C updater reads the image until the connection is closed.
     headers = {"connection": "close", "etag": etag, "accept-ranges": "bytes", "cache-control": "private"}

@@ -7,8 +7,8 @@ Registering needs only the product id, which every board contains, so it must no
 * A device that has a token can't register again, unless it has been silent for `quiet_s` (its flash was erased), an
   operator has claimed it, it has been silent since the site was restored from a backup, or the same program starts
   again (is_restart()).
-* A token issued in this way does not end older tokens. If an older token is used again, its device was not erased: the
-  newer tokens are deleted.
+* A token issued in this way does not end older tokens. If an older token is used again, the device was not erased, so
+  the newer tokens are deleted.
 * The oldest used token is never deleted to make room. A registration does not delete a token that an operator made by
   hand, or a rotated token that is not used yet.
 * Some tokens replace the device's other tokens: a rotated one, one made by hand, and the first one after a claim. The
@@ -40,7 +40,7 @@ _REISSUE_S = 3600  # a device that does not use a rotated token gets another one
 # Maximum numbers of tokens that are stored for a device:
 _USED_MOST = 8
 _WAITING_MOST = 3  # rotated tokens that are not used yet
-_ENDED_MOST = 4  # replaced tokens, to recognise clients that still use them
+_ENDED_MOST = 4  # replaced tokens, to recognize clients that still use them
 
 
 class ReplacedTokenUsed(Refusal):
@@ -133,7 +133,7 @@ def registration_refusal(
         return Refusal(
             409,
             "id: device %s has a token and sent a request %d s ago: if this is the same device, `ioto device claim` "
-            "lets it register again at once; otherwise it can after %d s of silence"
+            "lets it register again at once; without it, the device can register after %d s of silence"
             % (device["id"], silent_s, quiet_s),
         )
     # If the device has registered like this recently, the audit log contains an entry already.

@@ -100,7 +100,7 @@ def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequ
             )
         if state not in (states or update_states.RETRYABLE):
             raise Conflict(
-                "device %s: the update is %s there; it can be tried again only if it is %s"
+                "device %s: the state of the update is %s; it can be tried again only if its state is %s"
                 % (id, state, " or ".join(states or sorted(update_states.RETRYABLE)))
             )
     return _retry(conn, release, list(found.values()), now_s, who)

@@ -56,9 +56,9 @@ def asker(device: Row, held: dict[str, Grant]) -> RequestingDevice:
 
 
 def _running_version(device: Row, held: dict[str, Grant]) -> str | None:
-    """The version that runs on the device, as far as known.
+    """The version that the device probably runs.
 
-    The version confirmed since the last check-in, else the version in that check-in.
+    This is the version that it has confirmed since its last check-in, else the version in that check-in.
     """
     last = max(held.values(), key=lambda grant: grant.offered_s, default=None)
     if last and last.state == "confirmed" and last.changed_s >= (device["seen_s"] or 0):

@@ -22,15 +22,15 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STARTED_S = time.time()
 # Name -> (help text, states that are counted).
 _OUTCOMES = {
-    "success": ("devices that confirmed it", ("confirmed",)),
+    "success": ("devices that confirmed the update", ("confirmed",)),
     "failed": (
-        "devices on which it failed, as counted by the stop rule, without lost devices",
+        "devices with a bad outcome, as the stop rule counts them, without lost devices",
         update_states.FAILURES - {"lost"},
     ),
-    "refused": ("devices that refused it for a reason not due to the release", ("refused",)),
-    "withdrawn": ("devices that were prevented from applying it", ("withdrawn",)),
-    "deferred": ("devices that deferred it", ("deferred",)),
-    "lost": ("devices that stopped sending requests after they were offered it", ("lost",)),
+    "refused": ("devices that refused the update for a reason that is not due to the release", ("refused",)),
+    "withdrawn": ("devices that were prevented from applying the update", ("withdrawn",)),
+    "deferred": ("devices that deferred the update", ("deferred",)),
+    "lost": ("devices that stopped sending requests after they were offered the update", ("lost",)),
 }
 
 
@@ -70,10 +70,10 @@ def _releases(releases: list[Row], counted: dict[str, int]) -> list[Family]:
         family(
             "requests_total",
             "counter",
-            "check-ins that were answered with it",
+            "check-ins that were answered with this update",
             lambda each: counted.get("release " + each["update"], 0),
         ),
-        family("offered", "gauge", "devices that were ever offered it", lambda each: each["granted"]),
+        family("offered", "gauge", "devices that were ever offered the update", lambda each: each["granted"]),
         family(
             "started",
             "gauge",
@@ -99,7 +99,7 @@ def _http(counted: dict[str, int]) -> list[Family]:
 
 def _webhooks(found: list[Row]) -> list[Family]:
     samples = [({"webhook": each["id"]}, each["waiting"]) for each in found]
-    return [Family("ioto_webhook_waiting", "gauge", "events that are not delivered to the webhook yet", samples)]
+    return [Family("ioto_webhook_waiting", "gauge", "events that the webhook has not accepted yet", samples)]
 
 
 def _disk(site: "Site") -> list[Family]:
@@ -109,7 +109,7 @@ def _disk(site: "Site") -> list[Family]:
 
 def _process() -> list[Family]:
     def family(name: str, kind: str, value: float) -> Family:
-        return Family("process_" + name, kind, "of the worker that answers this request", [({}, value)])
+        return Family("process_" + name, kind, "value of the worker process that answers this request", [({}, value)])
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     found = [

@@ -17,7 +17,7 @@ from ..storage.tables import Row, operators
 if TYPE_CHECKING:
     from ..site.site import Site
 
-SCOPES = ("read", "publish", "admin")  # each includes those before it
+SCOPES = ("read", "publish", "admin")  # each includes the scopes before it
 PREFIX = "ioto_"  # makes leaked tokens easy to find
 NAME = "[A-Za-z0-9._-]{1,64}"
 
@@ -25,7 +25,7 @@ NAME = "[A-Za-z0-9._-]{1,64}"
 def new(site: "Site", name: str, scope: str, lifetime_s: int | None = None) -> Row:
     """Create a token; return {name, scope, created_s, expires_s, token}.
 
-    CloudError if the name is invalid or in use, or the scope unknown.
+    CloudError if the name is invalid or in use, or the scope is unknown.
     """
     if not re.fullmatch(NAME, name):
         raise CloudError("token %s: expected: a name of 1 to 64 letters, digits, . _ -" % name)
@@ -76,6 +76,7 @@ def authorize(conn: sa.Connection, token: str, scope: str, now_s: int) -> tuple[
     if SCOPES.index(found["scope"]) < SCOPES.index(scope):
         raise Refusal(
             403,
-            "token: the token of %s has the scope %s, this needs the scope %s" % (found["name"], found["scope"], scope),
+            "token: the token of %s has the scope %s; this request needs the scope %s"
+            % (found["name"], found["scope"], scope),
         )
     return found["name"], found["scope"]

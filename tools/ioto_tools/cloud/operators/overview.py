@@ -38,7 +38,7 @@ def products(site: "Site") -> list[Row]:
 
 
 def updates(site: "Site", product: str | None = None) -> list[Row]:
-    """All updates, or those of `product`: sorted by the product's name, then by descending version.
+    """All updates, or only the updates of `product`, sorted by the product's name, then by descending version.
 
     [{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted,
     states, ended}]. `status`: from catalogue.status(); `terms`: from terms.format_terms(); `granted`: number of devices
@@ -106,7 +106,7 @@ def find_release(conn: sa.Connection, word: str) -> Row:
 
 
 def devices(site: "Site", product: str | None = None, which: Which | None = None) -> list[Row]:
-    """All devices, or those of `product`, sorted by id.
+    """All devices, or only the devices of `product`, sorted by id.
 
     [{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, vouched,
     pin, shared_s, update}]. `which`(properties, {}): a policy that selects devices. `update`: the last offer, {update,

@@ -35,11 +35,11 @@ def new(site: "Site", url: str, wanted: Sequence[str] = ()) -> Row:
     """
     if not is_http_url(url):
         raise CloudError(
-            "%s: expected: the address of a webhook, https://... or http://..., in ASCII, without a password" % url[:80]
+            "%s: expected: the URL of a webhook, https://... or http://..., in ASCII, without a password" % url[:80]
         )
     for action in wanted:
         if action not in audit.ACTIONS:
-            raise CloudError("event %s: unknown; known: %s" % (action, ", ".join(audit.ACTIONS)))
+            raise CloudError("event %s: unknown; the known events are: %s" % (action, ", ".join(audit.ACTIONS)))
     id, secret = site.random_bytes(4).hex(), site.random_bytes(32).hex()
     row = {
         "id": id,

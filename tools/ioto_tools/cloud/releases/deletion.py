@@ -1,6 +1,6 @@
 """Deletes releases that no device uses, with their images, and products without devices and releases.
 
-The audit log stays.
+The audit log is kept.
 """
 
 from typing import TYPE_CHECKING

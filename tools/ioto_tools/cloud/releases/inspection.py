@@ -60,7 +60,7 @@ class Inspection:
         self.manifest: str | None = None
         # The chip id of the image, after all chunks are read; None if it is not an ESP application.
         self.chip: int | None = None
-        self.head: str | None = None  # hex of its header; as for `chip`
+        self.head: str | None = None  # hex of its header, under the same conditions
 
     def chunks(self, progress: Callable[[int], object]) -> Iterator[bytes]:
         """Yield the file in chunks. CloudError, at the latest after the last chunk, if the file is invalid."""
@@ -80,7 +80,7 @@ class Inspection:
                 yield chunk
             if done + len(front) != size:
                 raise CloudError(
-                    "%s: it changed while it was read: publish it again when the build has finished" % self.path
+                    "%s: the file changed while it was read: publish it again when the build has finished" % self.path
                 )
             for check in checks:
                 check.finish()
@@ -108,7 +108,9 @@ class Inspection:
         for key, wanted in (("product", self.product), ("version", self.version)):
             if manifest[key] != wanted:
                 shown = self.path, key, manifest[key], wanted
-                raise CloudError("%s: its manifest says %s %s, not %s: sign it again with `ioto sign`" % shown)
+                raise CloudError(
+                    "%s: its release manifest contains %s %s, not %s: sign it again with `ioto sign`" % shown
+                )
         self.manifest = json.dumps({"manifest": text.decode(), "signature": base64.b64encode(signature).decode()})
         return manifest
 

@@ -36,7 +36,7 @@ def of_policy(site: "Site", product: str | None, text: str, percentage: float | 
     """Warnings about a percentage, and about a policy for devices of `product` (name or id; None: any)."""
     found = terms.policy_warnings(text) + _unknown_properties(site, product, text)
     if percentage == 0:
-        found = found + ["percentage 0: no device is offered the update before it is raised"]
+        found = found + ["percentage 0: no device is offered the update before you raise the percentage"]
     return found
 
 
@@ -66,8 +66,9 @@ def _image_too_large(conn: sa.Connection, update: Row) -> list[str]:
         return []
     who = "%d devices of the product use" % len(others) if len(others) > 1 else "1 device of the product uses"
     return [
-        "image: it has %.1f MiB, and EmbedThis' updater programs refuse more than 100 MiB: %s another client than this "
-        "project's agent, such as %s: publish a smaller image for them" % (update["size"] / (1 << 20), who, others[0])
+        "image: its size is %.1f MiB, but EmbedThis' updater programs refuse more than 100 MiB; %s a client other than "
+        "this project's agent, such as %s: publish a smaller image for them"
+        % (update["size"] / (1 << 20), who, others[0])
     ]
 
 

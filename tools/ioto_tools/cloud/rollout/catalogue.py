@@ -22,8 +22,8 @@ _COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "ch
 
 
 KEPT = 10_000  # cached policy results per product
-# In characters. Results for a longer property value are not cached, so that ever-changing values do not fill the
-# memory.
+# Maximum length of a property value, in characters, for which results are cached: long values that change all the time
+# must not fill the memory.
 LONGEST = 100
 Verdicts = dict[str, bool]  # {release's id: does its policy match?}
 

@@ -3,7 +3,7 @@
 The functions take a database connection; `device` is a device's key, `release` a release's id. The column
 `releases.counts` is updated in the same transaction, as JSON:
 
-    now    {state: number of devices in this state}, without `offered`, which is the rest of the slots in use
+    now    {state: number of devices in this state}, without `offered`: these are all other slots in use
     ended  {state: number of devices whose last attempt ended in it}, for the stop rule. A device that tries again is
            still counted; devices that do not count (shared_ids.counts) are left out
 
@@ -66,10 +66,10 @@ def offer(
 ) -> Held:
     """Offer the release to the device, which runs `version`, for the first time or again; return its grants.
 
-    No-op if the offer is open or not yet due, or if `known`, the grants in the worker's cache, is stale: another worker
+    No-op if the offer is open or not yet due, or if `known` (the grants in the worker's cache) is stale: another worker
     may have offered a higher release. Supersedes older open offers. `moment_s()` returns the time, rounded up so that
-    no period is too short; it is called inside the transaction, which may have waited for other writers. Raises
-    leases.NoFreeSlot, leases.OutdatedCache.
+    no period of a rate is too short. It is called inside the transaction, which may have waited for other writers.
+    Raises leases.NoFreeSlot, leases.OutdatedCache.
     """
     if lifecycle.state(conn, release) != (True, ACTIVE):
         raise leases.OutdatedCache(release)

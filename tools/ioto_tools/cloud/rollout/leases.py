@@ -29,8 +29,8 @@ PART = 8  # one worker gets at most 1/PART of the free slots, so that the others
 class NoFreeSlot(Exception):
     """No slot is free, because of `why`: "limit" or "rate".
 
-    `until_s`: when to try again; None: not before the release is changed. `ahead`: a wrong clock has recorded
-    slots as taken in the future; call reset_future_grants() before the next try.
+    `until_s`: when to try again; None: not before the release is changed. `ahead`: because of a wrong clock,
+    grants have a time in the future; call reset_future_grants() before the next try.
     """
 
     def __init__(self, why: str, until_s: int | None, ahead: bool = False) -> None:
@@ -41,7 +41,7 @@ class NoFreeSlot(Exception):
 
 
 class OutdatedCache(Exception):
-    """The release is not, or no longer, offered: the worker's cache is outdated."""
+    """The release is not offered (any more): the worker's cache is outdated."""
 
 
 def locked(conn: sa.Connection, release: str) -> Any:
@@ -88,7 +88,7 @@ def free_slots(conn: sa.Connection, row: AnyRow, taken: int, now_s: int) -> int 
     left = None
     if row["limit"] is not None:
         left = row["limit"] - taken
-        if left <= 0:  # another worker may give some back in a moment
+        if left <= 0:  # another worker may soon return leased slots
             raise NoFreeSlot("limit", now_s + 1 if _leased(conn, row["id"]) else None)
     if row["rate"] is not None:
         here, leased, oldest, newest = _in_period(conn, row["id"], now_s - row["period_s"])
@@ -123,7 +123,7 @@ def _in_period(conn: sa.Connection, release: str, since_s: int) -> "sa.Row[int, 
 
 
 def reset_future_grants(conn: sa.Connection, release: str, now_s: int) -> None:
-    """Set the time of slots that were taken in the future to now.
+    """Set the time of grants that have a time in the future to now.
 
     The rate still applies, but no device has to wait until that future time.
     """

@@ -1,6 +1,6 @@
 """Marks devices as lost if they were offered an update and are silent for too long.
 
-The expected interval is the device's own: the seconds that it sent at its last check-in (`next`), else the time between
+Each device has its own expected interval: the seconds that it sent at its last check-in (`next`), else the time between
 its last check-ins, if known. A device may miss one check-in: it is lost after TIMES this interval without a check-in or
 report, and never before the site's `lost_after_s`. So a device that waits for its apply window is not marked as lost.
 
@@ -73,7 +73,7 @@ def _record_look(conn: sa.Connection, now_s: int) -> Gaps:
 def silent(
     conn: sa.Connection, now_s: int, after_s: int, gaps: Gaps, device: str | None = None
 ) -> list[tuple[str, str]]:
-    """The open offers to all silent devices, or only to `device` if it is silent: [(device, release)]."""
+    """The open offers to silent devices; with `device`, only to this one: [(device, release)]."""
     interval_s = sa.func.coalesce(devices.c.next_s, devices.c.interval_s, INTERVAL_S)
     more_s = sa.case((TIMES * interval_s > after_s, TIMES * interval_s - after_s), else_=0)
 

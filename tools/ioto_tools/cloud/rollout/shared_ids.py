@@ -1,4 +1,4 @@
-"""Detects several clients behind one device id: refused registrations, and signs that boards share the id.
+"""Detects several clients with one device id, by refused registrations and by signs that boards share the id.
 
 The functions take a database connection; a `device` is the device's key if it is a `str`, else its row. A single
 board can't cause the following signs; two boards with the same id cause them again and again:
@@ -23,7 +23,7 @@ from ..storage.tables import AnyRow, Row, devices, grants, releases
 
 SIGNS = 2
 WITHIN_S = 7 * 24 * 3600
-SLACK_S = 300  # clocks of boards are not exact, and a request takes some time
+SLACK_S = 300  # clocks of boards are inexact, and a request takes some time
 # Refused registrations are always counted; a new audit entry is written only after this time without a refusal.
 TRACE_S = 24 * 3600
 
@@ -34,7 +34,7 @@ def is_ours(device: AnyRow) -> bool:
 
 
 def keeps_its_token(device: AnyRow) -> bool:
-    """Is the device's client one that never accepts a new token? False if the device has not checked in yet."""
+    """Does the device's client never accept a new token? False if the device has not checked in yet."""
     return device["seen_s"] is not None and not is_ours(device)
 
 
@@ -128,17 +128,18 @@ def warnings(device: AnyRow, held: Sequence[AnyRow]) -> list[Doubt]:
 
 
 _SHARED = (
-    "several boards share this id, so its updates do not count for stop rules: give each board its own id, then "
-    "`ioto device claim` this one"
+    "several boards share this id, so its updates do not count for stop rules: give every other board its own id, "
+    "then run `ioto device claim` for this one"
 )
 _AGAIN = (
-    "it registered again after silence: its flash was erased, or another board took its id: then `ioto device revoke`"
+    "the device registered again after silence: its flash was erased, or another board uses its id; in the second "
+    "case, run `ioto device revoke`"
 )
 _LATE = (
-    "a token was used after another one had replaced it: two boards have this device's tokens: `ioto device revoke`, "
-    "then `ioto device claim`"
+    "a token was used after another one had replaced it, so two boards have this device's tokens: run `ioto device "
+    "revoke`, then `ioto device claim`"
 )
 _KEEPS = (
-    "a new token was requested, but the client is not this project's agent and keeps its old one: `ioto device new` "
-    "makes one to give to it by hand"
+    "a new token was requested, but the client is not this project's agent and keeps its old one: create "
+    "a token with `ioto device new` and install it by hand"
 )

@@ -218,7 +218,7 @@ operators = Table(
     metadata,
     Column("hash", String(64), primary_key=True),  # SHA-256 of the token
     Column("name", String(64), nullable=False, unique=True),
-    Column("scope", String(16), nullable=False),  # read, publish or admin: each includes those before it
+    Column("scope", String(16), nullable=False),  # read, publish or admin: each includes the scopes before it
     Column("created_s", LONG, nullable=False),
     Column("expires_s", LONG),  # null: never
 )

@@ -70,7 +70,7 @@ def _actions(device: Row) -> list[Action]:
     remove: Action = (
         "remove",
         "Remove",
-        "Remove the device? Its token stops working; a board that knows the product id can register again.",
+        "Remove the device? Its token stops working; a board with the product id can register again.",
     )
     release = "release", "Unclaim", "Unclaim the device? It cannot get a token until it is claimed again."
     revoke = (
@@ -81,7 +81,7 @@ def _actions(device: Row) -> list[Action]:
     claim = (
         "claim",
         "Claim",
-        "Let the device register? The next one with this id gets a token; its first use revokes all others.",
+        "Let the device register again? The next client with this id gets a token, whose first use revokes all others.",
     )
     rotate = "rotate", "Rotate token", None
     return [rotate, revoke, claim, release, remove] if device["claimed"] else [claim, remove]
