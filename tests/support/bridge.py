@@ -9,7 +9,7 @@ from serial.rfc2217 import PortManager
 
 
 class Line(serial.Serial):
-    """A serial port that ignores modem lines, which a pseudo terminal does not have."""
+    """A serial port without modem control lines, because a pseudo terminal has none."""
 
     cts = dsr = ri = cd = False
     _update_rts_state = _update_dtr_state = _update_break_state = lambda self: None

@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-c", "from ioto_tools.cli import main; main()"]
 
 
 def esp_image(text=b"a", size=1024):
-    """A valid application image of `size` bytes (rounded down to 16) that differs with `text`."""
+    """A valid application image of `size` bytes (rounded down to a multiple of 16), different for each `text`."""
     return esp.make_image(size // 16 * 16, text.decode())
 
 
@@ -34,9 +34,10 @@ class Reply:
 
 
 def call(app, method, path, headers=None, body=b"", pieces=None, address="device.test"):
-    """Send one request through the ASGI application, without an event loop: it may await only `receive` and `send`.
+    """Send one request to the ASGI application, without an event loop; return the Reply.
 
-    If given, `pieces` (an iterable of bytes) are sent as the body; a piece that is None disconnects the client.
+    The application may await only `receive` and `send`. If given, `pieces` (an iterable of bytes) are sent as the body;
+    a piece that is None disconnects the client.
     """
     path, _, query = path.partition("?")
     pieces = iter(pieces if pieces is not None else [body])

@@ -12,9 +12,9 @@ CONNECTIONS = 16
 
 
 class Device:
-    """A device. `chosen`: the update that it works on; `ended`: the updates that it has finished.
+    """A device. `chosen`: the update in progress; `ended`: the finished updates.
 
-    `first_s`: time of its first check-in whose answer may be lost; `unsure`: a check-in had no answer.
+    `first_s`: time of the first check-in whose answer may be lost; `unsure`: a check-in got no answer.
     """
 
     def __init__(self, id, token, version):
@@ -26,7 +26,7 @@ class Device:
 class Storm:
     """The devices of `tokens`, {id: token}.
 
-    A device that gets no answer or a 503 waits `again_s` before it asks again. A Storm records the `statuses` of all
+    After a 503 or no answer, a device waits `again_s` before it asks again. A Storm records the `statuses` of all
     answers, the offers in `got` {(device, update): (asked_s, received_s)}, the accepted `reports` {(device, update,
     attempt, state)}, and `lower_offers` [(device, version, lower version)]: offers of a lower version while the higher
     offer was open.
@@ -41,7 +41,7 @@ class Storm:
         self.answered = 0
 
     def run(self, count, every, disturb):
-        """Run until `count` check-ins are answered; call disturb() after every `every`-th one."""
+        """Run until `count` check-ins are answered; call disturb() after each `every` answers."""
         asyncio.run(self._run(count, every, disturb))
 
     async def _run(self, count, every, disturb):
@@ -75,7 +75,7 @@ class Storm:
         return reply
 
     async def _check_in(self, device):
-        """Return the offer, {} if there is none, None if there is no answer."""
+        """Check in; return the offer, {} if there is none, None if there is no answer."""
         now_s = time.time()
         device.first_s = asked_s = device.first_s or now_s
         device.asking += 1

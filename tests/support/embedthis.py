@@ -1,15 +1,15 @@
 """Strict stand-in for EmbedThis' cloud: Builder, device cloud and image store as one ASGI application.
 
-It serves them as three hosts. It is written from docs/protocol.md alone, without any of this project's extensions:
-replies are compact JSON with the protocol's fields only. Anything in a request that the protocol does not promise is
-refused with 400 and recorded in `objections`, so that a test can check that there are none:
+Each of the three has its own host name. The stand-in is written from docs/protocol.md alone, without any of this
+project's extensions: replies are compact JSON with the protocol's fields only. A request that violates the protocol is
+refused with 400 and recorded in `objections`; a test checks that this list is empty:
 
     cloud = EmbedThis("PRODUCT-ID")
     update = cloud.release("2.0.0", image)
     ... serve `cloud` as the hosts `cloud.builder`, `cloud.api` and `cloud.images` ...
     assert cloud.objections == [] and cloud.reports == [{"success": True, "id": ..., "update": update}]
 
-It needs no event loop: it awaits only `receive` and `send`.
+The application needs no event loop: it awaits only `receive` and `send`.
 """
 
 import hashlib
@@ -127,7 +127,7 @@ class EmbedThis:
     # ---- device cloud
 
     def _device(self, headers, fields):
-        """(the device that owns the token, None), or (None, the error reply that makes it delete its registration)."""
+        """(the device that owns the token, None), or (None, the error that makes it delete its registration)."""
         found = re.fullmatch(r"(?:bearer )?(\S+)", headers.get("authorization", ""))
         if not found:
             raise Objection("Authorization %s" % headers.get("authorization"))
@@ -174,7 +174,7 @@ class EmbedThis:
         if method not in ("GET", "HEAD"):
             raise Objection("method")
         if "authorization" in headers:
-            raise Objection("the API's token went to another host")
+            raise Objection("the API's token was sent to another host")
         if path[len("/image/") :] not in self.releases:
             return 403, {}, b"<Error>AccessDenied</Error>"
         image = self.releases[path[len("/image/") :]][1]

@@ -77,7 +77,7 @@ def reasons_given(run, faulty):
 
 
 def check_refused(tmp_path, faulty, reason, **options):
-    """Check that the reason is given, that nothing changes, and that the board then updates from the real cloud."""
+    """Check that the board gives the reason and changes no slot, and that it then updates from the real cloud."""
     rig = board(tmp_path, faulty, **options)
     before = state(rig)
     run = rig.run(until_s=FAULTY_S)
@@ -89,7 +89,7 @@ def check_refused(tmp_path, faulty, reason, **options):
         run.console[-1500:],
     )
     assert state(rig) == before and run.slots == ["ota_0"], run.console[-800:]
-    assert rig.board.read_slot("ota_1") == b"", "something startable lies in the other slot"
+    assert rig.board.read_slot("ota_1") == b"", "the other slot contains a bootable image"
     restore_cloud(rig)
     run = rig.run(until_s=RECOVERY_S, stop=confirmed)
     assert run.slots[-1] == "ota_1" and rig.board.describe_otadata().split()[1] == "2/VALID", run.console[-1500:]

@@ -168,7 +168,7 @@ class Host:
         try:
             return self.lines.get(timeout=max(0.0, limit - time.monotonic()))
         except queue.Empty:
-            raise AssertionError("nothing more in %d s:\n%s" % (LIMIT_S, self.console)) from None
+            raise AssertionError("no more output within %d s:\n%s" % (LIMIT_S, self.console)) from None
 
     def until(self, text):
         """Wait for the next line that contains `text` and return it."""
@@ -177,7 +177,7 @@ class Host:
             self.console += line + "\n"
             if text in line:
                 return line
-        raise AssertionError("%r never came, the process has ended:\n%s" % (text, self.console))
+        raise AssertionError("the process has ended without the output %r:\n%s" % (text, self.console))
 
     def ended(self):
         """Wait until the process ends by itself and return its exit status."""
@@ -213,7 +213,7 @@ class Host:
 
 
 def keep(more="echo continue"):
-    """A script that keeps a copy of each file it is given, and then runs `more`."""
+    """A script that keeps a copy of the file in its first argument, then runs `more`."""
     return 'n=$(ls kept.* 2>/dev/null | wc -l); cp "$1" kept.$n; ' + more
 
 

@@ -1,4 +1,4 @@
-"""Servers on loopback that may break any rule, and the agent's client as a MicroPython process."""
+"""Servers on loopback that may violate any protocol, and the agent's client as a MicroPython process."""
 
 import json
 import os

@@ -47,10 +47,10 @@ def _c_fetch(cloud, method, url, headers, body, text=True):
     if status != 200:
         raise Complaint("status %d %s" % (status, reply[:80]))
     if not text and ("Connection", "close") not in got:
-        raise Complaint("it reads until the connection is closed, which does not happen")
+        raise Complaint("it reads until the connection is closed, but the connection stays open")
     if (
         not got or got[-1][0] == "Content-Length"
-    ):  # the program cuts off the empty line, and with it the end of the last header line
+    ):  # the program removes the empty line, and with it the end of the last header line
         raise Complaint("Content-Length is the last header")
     length = [value for name, value in got if name == "Content-Length"]
     if not length or not 0 <= int(length[0]) <= MOST_BYTES or int(length[0]) != len(reply):
@@ -140,7 +140,7 @@ def shell_updater(cloud, host, product, token, device, version, properties=None)
 class IotoAgent:
     """Ioto's C agent: it registers with its product, saves the reply, sends real JSON types, and never reports.
 
-    It compares a whole error with two texts: both make it delete its registration.
+    If the whole error text is one of two texts, it deletes its registration.
     """
 
     def __init__(self, cloud, builder, product, device, mqtt=False, keeps=True):
@@ -154,7 +154,7 @@ class IotoAgent:
         self.starts = 0
 
     def restart(self):
-        """Start the program again, after its end or after an update with the answer `restart`."""
+        """Start the program again, after it has ended, or after an update with the answer `restart`."""
         if not self.keeps:
             self.provision = {}
 

@@ -14,7 +14,7 @@ import psutil
 
 
 def workers(process):
-    """The ids of the worker processes; multiprocessing has another child, its resource tracker."""
+    """The ids of the worker processes, without the resource tracker of multiprocessing, which is also a child."""
     return {child.pid for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())}
 
 

@@ -1,4 +1,4 @@
-"""docs/policy.md as simple code: the result of each operator for two values. Independent of the code under test.
+"""The result of each policy operator for two values, as in docs/policy.md; independent of the code under test.
 
 A value is a pair (kind, content): kinds null, boolean, number, string, list, object.
 """

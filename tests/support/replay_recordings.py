@@ -1,8 +1,8 @@
 """Replay a recorded scenario of a real ESP32 firmware on the virtual board.
 
-Steps that are code run as MicroPython on the board; `power on`, `power cut`, `pin reset` and `soft reset` happen to
-it. After each step the state of the board is recorded: the running slot, the next one to boot, the otadata records.
-The observations of the real firmware must be among those of the virtual board, in the same order.
+Steps that are code run as MicroPython on the board; other steps are events: `power on`, `power cut`, `pin reset` and
+`soft reset`. After each step, the state of the board is recorded: the running slot, the next slot to boot, the otadata
+records. The virtual board must make the same observations as the real firmware, in the same order; it may make more.
 """
 
 import hashlib
@@ -80,7 +80,7 @@ for step in json.load(open("steps.json"))[n]:
 print("DONE")
 """
 
-# Steps that are written in words, and their code.
+# Steps that the recordings describe in words, and the code for each.
 WORDS = {
     "print what is logged": "q(P('ota_1').set_boot)",
     "the old app is gone now; reset without mark": "machine.reset()",

@@ -1,4 +1,4 @@
-"""Three rollouts for the devices of device_load.py, and a check of the database against what they received."""
+"""Three rollouts for the devices of device_load.py, and a check of the database against the offers they received."""
 
 import json
 import time

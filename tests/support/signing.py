@@ -1,4 +1,4 @@
-"""Support for tests of signed releases: keys, signed files, and a rig with a cloud that offers any file.
+"""Support for tests of signed releases: keys, signed files, and a rig whose cloud offers any file.
 
 The file may be signed, forged or unsigned.
 """

@@ -14,7 +14,7 @@ class InFolder:
         return ""
 
     def kept(self, site):
-        """The content of the database as bytes."""
+        """The content of all files of the site as bytes."""
         return b"".join(path.read_bytes() for path in site.data.rglob("*") if path.is_file())
 
     def images(self, site):
@@ -53,6 +53,7 @@ class OnServers:
         return 'database = "%s"\n%s' % (self.postgresql.database(), self.s3.settings(links=self.links))
 
     def kept(self, site):
+        """The content of the database as bytes."""
         return site.database.read(_everything).encode()
 
     def images(self, site):

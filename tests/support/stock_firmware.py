@@ -1,6 +1,6 @@
 """Stock firmware: the real file for the ESP32, and files for other chips made from it.
 
-The chip id differs, and the bootloader is at 0 or 0x2000.
+In these files, the chip id differs, and the bootloader is at 0 or 0x2000.
 """
 
 import struct
@@ -25,7 +25,7 @@ def merged(chip):
 
 
 def for_chip(raw, number, start):
-    """The ESP32's whole .bin file `raw`, converted for the chip `number`, whose bootloader is at `start`."""
+    """The ESP32's complete .bin file `raw`, converted for the chip `number`, whose bootloader is at `start`."""
     bootloader = _for_chip(raw[:0x6000], number)
     return (
         bootloader.ljust(0x8000 - start, b"\xff")
@@ -35,6 +35,6 @@ def for_chip(raw, number, start):
 
 
 def changed_application(change):
-    """The ESP32's whole .bin file with its application changed by change(bytes) -> bytes, and still valid."""
+    """The ESP32's complete .bin file with its application changed by change(bytes) -> bytes, and still valid."""
     raw = samples.merged("generic")
     return raw[:0xF000] + fix_checksums(change(samples.application("generic")))
