@@ -90,7 +90,7 @@ def test_files_of_a_site_are_accessible_to_their_owner_only(tmp_path):
     (tmp_path / "site" / "site.toml").write_text("")
     (tmp_path / "site" / "site.toml").chmod(0o640)
     (tmp_path / "site" / "cloud.db").chmod(0o644)
-    assert [each.partition(" can")[0] for each in exposed(tmp_path / "site")] == [
+    assert [each.partition(" is")[0] for each in exposed(tmp_path / "site")] == [
         str(tmp_path / "site" / name) for name in ("cloud.db", "site.toml")
     ]
     (tmp_path / "site").chmod(0o755)
@@ -102,7 +102,7 @@ def test_a_server_warns_about_files_that_other_users_can_read(tmp_path, ioto):
     ioto("product", "new", "thermo", "--data", "site")
     (tmp_path / "site" / "cloud.db").chmod(0o644)
     done = ioto("cloud", "serve", "--data", "site", "--host", "nowhere.invalid", ok=False)
-    assert "Warning: site/cloud.db can be read by others on this machine: chmod 600" in done.stderr, done.stderr
+    assert "Warning: site/cloud.db is accessible to other users of this machine: chmod 600" in done.stderr, done.stderr
     backup = tmp_path / "backup"
     ioto("cloud", "backup", "backup", "--data", "site")
     assert (

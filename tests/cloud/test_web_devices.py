@@ -109,7 +109,7 @@ def test_why_each_release_is_not_offered(cloud, operator):
     cloud.check_in("D1", token, "1.0.0", region="eu")
     found = text(operator.get("device?id=D1"))
     assert (
-        "1.3.0 not offered: it is switched off 1.2.0 not offered: it is paused 1.1.0 not offered: its policy does "
+        "1.3.0 not offered: it is disabled 1.2.0 not offered: it is paused 1.1.0 not offered: its policy does "
         "not match" in found
     )
     assert (

@@ -20,8 +20,8 @@ ERRORS = [  # text, line, column, part of the problem
     ("a == 'x", 1, 6, "this string does not end on its line"),
     ('a == "x\n"', 1, 6, "this string does not end on its line"),
     ("a == 1.2.3", 1, 6, "a version in quotes"),
-    ("a == 007", 1, 6, "a number is written"),
-    ("a\n == 12ab", 2, 5, "a number is written"),
+    ("a == 007", 1, 6, "write a number as"),
+    ("a\n == 12ab", 2, 5, "write a number as"),
     ("device.try-beta", 1, 11, "device['its-name']"),
     ("a[b]", 1, 2, "in quotes"),
     ("a.", 1, 2, "found '.'"),
@@ -53,7 +53,7 @@ ERRORS = [  # text, line, column, part of the problem
     ("a && && b", 1, 6, OPERAND + ", found &&"),
     ("&&", 1, 1, OPERAND + " or the end, found &&"),
     ("()", 1, 2, OPERAND + ", found )"),
-    (r"a == '\d'", 1, 6, r"unknown escape \d in a string: a backslash is written \\"),
+    (r"a == '\d'", 1, 6, r"unknown escape \d in a string: write a backslash as \\"),
     (r"device['\q'] == 1", 1, 1, r"unknown escape \q"),
     (r"a == '\ud800'", 1, 6, "an incomplete character"),
     (r"a == '\u{110000}'", 1, 6, "there is no character"),
@@ -84,7 +84,7 @@ def refused(text, part):
 def test_limit_of_characters():
     text = "a == '%s'" % ("x" * 1993)
     assert len(text) == 2000 and policy.compile(text)({"a": "x" * 1993}, {})
-    assert refused(text + " ", "2001 characters, the limit is 2000") == (1, 2001)
+    assert refused(text + " ", "2001 characters: the limit is 2000") == (1, 2001)
     assert refused("a\n" * 1000 + "b", "2001 characters") == (1001, 1)
     assert refused("(" * 10**6, "1000000 characters") == (1, 2001)
 
@@ -115,8 +115,8 @@ def test_limit_of_depth(before, after):
     text = lambda n: before * n + "a" + after * n
     after_most = 1 if step == 1 else 2
     policy.compile(text(most))({"a": 1}, {})
-    assert refused(text(most + 1), "nested more than 32 deep") == (1, after_most)
-    assert refused("b &&\n " + text(most + 1), "nested more than 32 deep") == (2, after_most + 1)
+    assert refused(text(most + 1), "nested more than 32 levels deep") == (1, after_most)
+    assert refused("b &&\n " + text(most + 1), "nested more than 32 levels deep") == (2, after_most + 1)
     if "z" not in before and "==" not in before:
         policy.compile(" && ".join([text(most)] * 3))({"a": 1}, {})  # parts side by side are not deeper than one part
 

@@ -94,9 +94,7 @@ def test_invalid_version_causes_a_warning(text, line, column):
 
 def test_number_in_quotes_causes_a_warning():
     (doubt,) = policy.compile("memory >= '256' && memory <= 1024").warnings
-    assert (
-        doubt == "line 1, column 11: '256' in quotes is compared as a string, '1000' before '256': leave out the quotes"
-    )
+    assert doubt == "line 1, column 11: '256' in quotes is compared as a string, so '1000' < '256': remove the quotes"
     assert policy.compile("'1.5' < hardware").warnings
 
 

@@ -1,4 +1,4 @@
-"""The ASGI application: its routes, limits and background tasks, and errors as JSON. No SQL, no SemVer.
+"""The ASGI application: its routes, limits and background tasks, and errors as JSON. It contains no SQL.
 
 uvicorn serves the application that create_app() returns; tests call it directly. With `threads=False`, the application
 awaits only `receive` and `send`, so tests can step it without an event loop, in simulated time.
@@ -166,7 +166,7 @@ async def _unavailable(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    return _fault(request, error, 500, "the cloud has a fault")
+    return _fault(request, error, 500, "the cloud has an internal error")
 
 
 def _fault(
@@ -174,7 +174,7 @@ def _fault(
 ) -> Response:
     id = request_log.log_fault(request, error)
     return JSONResponse(
-        {"error": "%s; its log has the cause under request %s" % (text, id)},
+        {"error": "%s; for the cause, see request %s in its log" % (text, id)},
         status,
         {**(headers or {}), request_log.REQUEST_ID_HEADER: id},
     )

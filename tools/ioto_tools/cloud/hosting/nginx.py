@@ -30,7 +30,7 @@ def nginx_configuration(
     for name, value in values.items():
         if not re.fullmatch(r"[^\s;{}\"'$\\#]+", str(value)):
             raise CloudError(
-                "%s %s: expected: no blank and none of ; { } \" ' $ \\ #" % (name.lower().replace("_", " "), value)
+                "%s %s: expected: no spaces, and none of ; { } \" ' $ \\ #" % (name.lower().replace("_", " "), value)
             )
     return re.sub(
         "@([A-Z_]+)@", lambda found: str(values[found[1]]), files(__package__).joinpath("nginx.conf").read_text()

@@ -1,7 +1,7 @@
 """Limits on a worker's connections: their number, the number from one address, and the time for a request's head.
 
 At a limit, the connection that has been silent for longest is closed to make room. A connection with a complete request
-is never closed for this. If every connection has a complete request, the new connection is closed.
+is never closed to make room. If every connection has a complete request, the new connection is closed.
 """
 
 import asyncio
@@ -89,7 +89,10 @@ class Connections:
             self._waiting.setdefault(protocol, True)
 
     def _make_room(self, address: str | None = None) -> bool:
-        """Close the connection (of `address`; None: of all) that has waited for longest. False: none is waiting."""
+        """Close the waiting connection that has been silent for longest. Returns False if none is waiting.
+
+        `address`: only connections from this address are closed; None: from any address.
+        """
         found = (protocol for protocol in self._waiting if address is None or self._addresses[protocol] == address)
         protocol = next(found, None)
         if protocol is None:
@@ -124,7 +127,7 @@ def limited_protocol(connections: Connections) -> type["Limited"]:
 class Limited(H11Protocol):
     """uvicorn's HTTP/1.1 protocol within the limits of `limits`, a Connections."""
 
-    limits: Connections  # of the subclass that limited_protocol() returns
+    limits: Connections  # set in the subclass that limited_protocol() returns
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol

@@ -27,7 +27,7 @@ class Unavailable(Exception):
 
 
 class Refusal(Exception):
-    """A request that is answered with `status` and `error`: as plain text if `bare`, else as {"error": ...}.
+    """An error response with `status` and the text `error`: as plain text if `bare`, else as {"error": ...}.
 
     `retry_s`: seconds until the client may try again.
     """
@@ -41,7 +41,7 @@ class Refusal(Exception):
 
 
 def authentication_failed() -> Refusal:
-    """The token does not belong to this device, or no longer does.
+    """The error for a token that does not belong, or no longer belongs, to this device.
 
     Ioto's C agent compares the whole body with this text.
     """
@@ -49,5 +49,5 @@ def authentication_failed() -> Refusal:
 
 
 def cannot_find_device() -> Refusal:
-    """The token is correct, but an operator has removed the device."""
+    """The error for a correct token whose device an operator has removed."""
     return Refusal(404, "Cannot find device", bare=True)

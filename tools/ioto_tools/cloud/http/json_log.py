@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 class JsonLines(logging.Formatter):
     """Formats a record as one JSON object.
 
-    Its fields are `time` (ISO 8601, UTC), `level`, `logger`, `process`, `message`, those in `extra={"fields": {...}}`
-    of the call, and `exception` with a traceback.
+    Its fields are `time` (ISO 8601, UTC), `level`, `logger`, `process` (its id), `message`, and the fields that the
+    call passes in `extra={"fields": {...}}`. A record of an exception also has the field `exception`, the traceback.
     """
 
     def format(self, record: logging.LogRecord) -> str:

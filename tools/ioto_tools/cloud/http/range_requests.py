@@ -12,9 +12,9 @@ _SINGLE_RANGE = re.compile(r"bytes[ \t]*=[ \t]*([0-9]{0,18})[ \t]*-[ \t]*([0-9]{
 def resolve_range(size: int, etag: str, wanted: str | None = None, if_range: str | None = None) -> tuple[int, int, int]:
     """(status, start, length) of the response to a request for a file of `size` > 0 bytes.
 
-    `etag`: of the file; `wanted`, `if_range`: the headers Range and If-Range. 200: the whole file; 206: `length` bytes
-    from `start`; 416: nothing to send. If-Range uses the strong comparison; a date never matches, because images have
-    no modification date.
+    `etag`: the file's ETag; `wanted` and `if_range`: the headers Range and If-Range. Status 200: send the whole file;
+    206: `length` bytes from `start`; 416: nothing. If-Range uses the strong comparison; a date never matches, because
+    images have no modification date.
     """
     found = _SINGLE_RANGE.fullmatch(wanted.strip()) if wanted else None
     if not found or found[1] == found[2] == "" or if_range is not None and if_range.strip() != etag:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Hashable
 
 from .errors import Refusal
 
-PER_MINUTE = 60  # for a device: more than an update with all its reports takes
+PER_MINUTE = 60  # for each device; an update with all its reports takes fewer requests
 # Maximum number of buckets. One takes about 250 bytes, whatever its key, so all take 25 MB. The least recently used
 # bucket is dropped first; a new bucket is full.
 KEYS = 100_000
 
 
 class RateLimits:
-    """At most `per_minute` requests a minute for each key, and as many at once; 0: no limit.
+    """Allows `per_minute` requests a minute for each key, also if they all arrive at once; 0: no limit.
 
     `clock` returns seconds.
     """
@@ -31,7 +31,7 @@ class RateLimits:
         """Count one request of `key`. Raises Refusal 429 if `key` is over its limit."""
         if not self.per_minute:
             return
-        key = hash(key)  # clients choose keys, but must not choose how much memory they take
+        key = hash(key)  # clients choose the keys; a hash has the same size for every key
         now_s = self.clock()
         left, then_s = self._buckets.pop(key, (self.per_minute, now_s))
         left = min(self.per_minute, left + max(0, now_s - then_s) * self.per_minute / 60)

@@ -25,7 +25,7 @@ def log_fault(request: Request, error: Exception) -> str:
 class AccessLog:
     """ASGI middleware that logs each response.
 
-    The query string is left out: that of an image link contains its signature.
+    The query string is not logged, because the one of an image link contains the link's signature.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -95,7 +95,7 @@ def _serve(
         AccessLog(limited) if options.access_log else limited,
         http=limited_protocol(Connections(most, options.per_address)),
         # asyncio also accepts up to this number of connections at once. The number is smaller than the limit, so that
-        # a request that has arrived is read before its connection is the oldest one.
+        # a request that has arrived is read before its connection becomes the oldest one, which may be closed.
         backlog=min(2048, most // 4 + 1),
         timeout_keep_alive=IDLE_S,
         loop="asyncio",
@@ -129,7 +129,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await super().shutdown(sockets)
-        # After a second Ctrl-C, uvicorn skips this, and the event loop would end the lifespan with a traceback.
+        # After a second Ctrl-C, uvicorn does not end the lifespan, and the event loop would end it with a traceback.
         if self.force_exit:
             await self.lifespan.shutdown()
 
@@ -139,7 +139,7 @@ def _check_certificate(certificate: str, key: str | None) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")  # no prompt in a service
     except (OSError, ValueError) as e:  # ssl.SSLError too
         raise CloudError(
-            "%s, %s: not a certificate with its private key, both in PEM: %s: `ioto cloud certificate` makes both"
+            "%s, %s: not a certificate with its private key, both in PEM: %s: `ioto cloud certificate` creates both"
             % (certificate, key, e)
         ) from e
 
@@ -158,8 +158,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _limited(app: ASGIApp) -> ASGIApp:
     """Wrap `app` with a limit on each wait, and with response heads that EmbedThis' C updater can read.
 
-    This updater searches for `Content-Length` in exactly this spelling, and can't read this header if it is the last
-    one.
+    The updater searches for `Content-Length` in exactly this spelling, and can't read it if it is the last header.
     """
 
     waits = Timeouts()

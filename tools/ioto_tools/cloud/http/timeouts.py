@@ -1,4 +1,7 @@
-"""Timeouts for waits on clients. One periodic check of all waits costs a twentieth of a timer per wait."""
+"""Timeouts for waits on clients, through one periodic check of all waits.
+
+The check takes a twentieth of the processor time that one timer for each wait would take.
+"""
 
 import asyncio
 from collections.abc import Awaitable

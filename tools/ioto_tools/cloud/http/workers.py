@@ -32,7 +32,7 @@ def run(
     `work` and the arguments must be picklable. ready() is called after every process has called its ready();
     said(text) is called when a process has ended.
     """
-    resource_tracker.ensure_running()  # here, because if _Worker.start() started it, Ctrl-C would be unblocked
+    resource_tracker.ensure_running()  # starting it unblocks Ctrl-C, which _Worker.start() blocks
     workers = [_Worker(work, arguments) for _ in range(count)]
     try:
         for worker in workers:

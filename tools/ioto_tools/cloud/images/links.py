@@ -1,8 +1,9 @@
 """Signed links to images: `/image/UPDATE?expires=..&signature=..`.
 
-The signature is an HMAC-SHA-256 of the update's id and the expiry time under a key of the site. A link is valid for
-`lifetime_s` plus up to a 24th of that time: all devices that are offered an update within the same 24th, by any worker,
-get the same link. So a check-in rarely computes a signature, and a reverse proxy can cache the image by its link.
+The signature is an HMAC-SHA-256 of the update's id and the expiry time under a key of the site. The expiry time is
+rounded up to a multiple of `lifetime_s` / 24, so a link is valid for `lifetime_s` plus up to a 24th of it. All devices
+that are offered an update in the same interval get the same link, whichever worker answers. So a check-in rarely
+computes a signature, and a reverse proxy can cache the image by its link.
 
 The keys are in the database. The newest key signs; older keys are kept at least until the last link that they
 signed has expired.
@@ -55,7 +56,7 @@ class Links:
         return made[1] or base_url + self.path(update)
 
     def path(self, update: str) -> str:
-        """A link to this cloud, without the host. Does not use the database after refresh() has been called."""
+        """The path and query of a link to this cloud. Uses the database only before the first refresh()."""
         if not self._secrets:
             self.refresh()
         return _path(self._secrets[0], update, self._expires_s())
@@ -134,7 +135,9 @@ def _next_key(conn: sa.Connection, key: dict[str, str], now_s: int, after: Any) 
 
 def _rotate(conn: sa.Connection, key: dict[str, str], now_s: int, who: str, revoke: bool) -> None:
     old = _keys(conn)
-    created_s = max(now_s, old[0]["created_s"] + 1 if old else 0)  # newer than all others, whatever the clock
+    created_s = max(
+        now_s, old[0]["created_s"] + 1 if old else 0
+    )  # newer than all others, even if the clock was set back
     conn.execute(link_keys.insert().values(created_s=created_s, **key))
     if old:
         audit.note(conn, now_s, who, "links.rotated", "links", revoked=revoke)

@@ -28,7 +28,7 @@ SETTINGS = {  # of `images` in site.toml: (default, type)
     "links": (True, bool),  # devices get the image from the store; false: through the cloud
 }
 _PART_BYTES = 5 * 1024 * 1024  # size of the parts of an upload: the minimum of S3
-_READ_BYTES = 256 * 1024  # read at a time
+_READ_BYTES = 256 * 1024  # bytes requested from the store at a time
 _READ_S, _WRITE_S = 10, 60  # for a part, including all retries
 _LINK_S = 7 * 24 * 3600  # the longest lifetime of an S3 link
 _CLOCKS_S = 900  # the store's clock may be ahead by this much: S3 tolerates the same for requests

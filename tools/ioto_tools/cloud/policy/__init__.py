@@ -81,7 +81,7 @@ def compile(text: str) -> Policy:
     """
     if len(text) > CHARACTERS:
         raise PolicyError(
-            "%d characters, the limit is %d" % (len(text), CHARACTERS), *line_and_column(text, CHARACTERS)
+            "%d characters: the limit is %d" % (len(text), CHARACTERS), *line_and_column(text, CHARACTERS)
         )
     try:
         text.encode()

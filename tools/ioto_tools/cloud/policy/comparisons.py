@@ -29,7 +29,7 @@ def compile_comparison(left: "Node", token: Token, right: "Node") -> Condition:
 
 
 def _null_test(left: "Node", operator: str, right: "Node") -> Condition:
-    """x == null or x != null: does x exist? All other comparisons with null are always false."""
+    """Compile x == null or x != null, which test whether x exists. Other comparisons with null are always false."""
     get = left.get if right.kind == "literal" and right.value is None else right.get
     wanted = _EQUALS[operator]
     return lambda device, update: (get(device, update) is None) is wanted
@@ -69,7 +69,7 @@ def comparison_warning(token: Token, left: "Node", right: "Node") -> str | None:
             if name.names[0][0] in names.VERSIONS and token in values.ORDERS:
                 return version_warning(literal)
             if token in _ORDERS and type(literal.value) is str and values.number(literal.value) is not None:
-                return _warning(literal, "in quotes is compared as a string, '1000' before '256': leave out the quotes")
+                return _warning(literal, "in quotes is compared as a string, so '1000' < '256': remove the quotes")
     return None
 
 

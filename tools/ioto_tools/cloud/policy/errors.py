@@ -24,10 +24,10 @@ _HINTS = {
     "'": "this string does not end on its line",
     '"': "this string does not end on its line",
     "/": "this regular expression does not end on its line",
-    "-": "there is no arithmetic, and a name with - in it is written device['its-name']",
-    "[": "a name in brackets is in quotes: device['its-name']",
+    "-": "arithmetic is not supported; write a name that contains - as device['its-name']",
+    "[": "a name in brackets must be in quotes: device['its-name']",
 }
-_DIGIT = "a number is written 12, -1.5 or 1e6, a version in quotes"
+_DIGIT = "write a number as 12, -1.5 or 1e6, and a version in quotes"
 
 
 class PolicyError(ValueError):

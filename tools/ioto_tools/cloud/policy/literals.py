@@ -39,13 +39,13 @@ def unquote(token: Token | str, text: str | None = None) -> str:
                 raise error_at(token, "there is no character \\u{%s}" % code)
             return chr(int(code, 16))
         if match[4] not in _ESCAPES:
-            raise error_at(token, "unknown escape \\%s in a string: a backslash is written \\\\" % match[4])
+            raise error_at(token, "unknown escape \\%s in a string: write a backslash as \\\\" % match[4])
         return _ESCAPES[match[4]]
 
     try:  # a surrogate pair becomes one character
         return _ESCAPE.sub(character, inner).encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError as e:
-        raise error_at(token, "an incomplete character: \\uD800 to \\uDFFF come in pairs") from e
+        raise error_at(token, "an incomplete character: \\uD800 to \\uDFFF must be in pairs") from e
 
 
 def number(token: str) -> int | float:

@@ -27,7 +27,7 @@ NamedGetter = tuple[str, Getter]  # a name in the text, and its closure
 
 
 class Node:
-    """A part of a policy. `token`: its first token; `end`: its end as an index of the text; `terms`: its conditions."""
+    """A part of a policy. `token`: its first token; `end`: index of its end in the text; `terms`: its conditions."""
 
     __slots__ = ("token", "end", "get", "value", "kind", "names", "terms", "depth")
 
@@ -110,7 +110,7 @@ def _at_term(parts: Sequence[Node], index: int) -> Token:
 
 def _deeper(token: Token, inner: Node, end: int | None, get: Getter) -> Node:
     if inner.depth == DEPTH:
-        raise error_at(token, "nested more than %d deep" % DEPTH)
+        raise error_at(token, "nested more than %d levels deep" % DEPTH)
     return Node(token, end, get, inner.kind, inner.value, inner.names, inner.terms, inner.depth + 1)
 
 

@@ -73,7 +73,7 @@ def _ordered(by: Comparison) -> Comparison:
 
 
 def is_true(value: Any) -> bool:
-    """The truth value of a value that stands alone, without a comparison."""
+    """The truth value of an operand that is not part of a comparison."""
     return value is not None and value != "" and not equal(value, False)
 
 

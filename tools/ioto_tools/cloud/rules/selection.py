@@ -1,7 +1,7 @@
 """Selects the release that a device is offered, and explains why each other release is not offered. Pure.
 
-The releases of the product are checked from the highest version down. The first one without a reason against it is
-offered. If the release that the device runs is reached before that, none is offered.
+The releases of the product are checked from the highest version down. The first one that no reason excludes is offered.
+If the release that the device runs is reached before that, none is offered.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,9 +21,9 @@ RELEASE_STATES = (ACTIVE, "awaiting", "paused", "cancelled")
 REASONS_NOT_OFFERED = {
     "unclaimed": "the device is not claimed: `ioto device claim`",
     "version": "the device has sent no SemVer 2.0 version",
-    "below": "a higher release is offered, or runs already",
+    "below": "a higher version is offered, or already runs",
     "pinned": "the device is pinned to another version",
-    "disabled": "it is switched off: `ioto updates enable`",
+    "disabled": "it is disabled: `ioto updates enable`",
     "awaiting": "it awaits approval: `ioto updates approve`",
     "paused": "it is paused: `ioto updates resume`",
     "cancelled": "it is cancelled",
@@ -39,7 +39,7 @@ REASONS_NOT_OFFERED = {
     "tried": "its attempts on the device are used up: `ioto updates retry`",
     "waits": "the next attempt on the device is not due yet",
     "percentage": "the device is outside its percentage",
-    "new": "the device is too new for a release with a limit or rate: `ioto device claim`, or the term age",
+    "new": "the device is too new for a release with a limit or rate: `ioto device claim`, or change the term age",
     "limit": "its limit is reached",
     "rate": "its rate is reached in this period",
 }
@@ -99,7 +99,7 @@ class RequestingDevice:
     claimed: bool = True
 
 
-Room = Callable[[Release], str | None]  # "limit" or "rate" if no other device can be offered the release now
+Room = Callable[[Release], str | None]  # "limit" or "rate" if the release can't be offered to another device now
 Decision = tuple[Release, str | None]  # None: the release is offered; otherwise a key of REASONS_NOT_OFFERED
 _Versioned = TypeVar("_Versioned", bound=Mapping[str, Any])
 
@@ -176,7 +176,7 @@ def reason_not_offered(release: Release, asker: RequestingDevice, now_s: int, ro
 
 
 def _unfit(release: Release, asker: RequestingDevice, now_s: int) -> str | None:
-    """The reason for which the device would have to refuse the release, a key of REASONS_NOT_OFFERED, or None.
+    """The reason why the device would have to refuse the release, a key of REASONS_NOT_OFFERED, or None.
 
     Missing properties, and properties of another type, are ignored.
     """

@@ -41,7 +41,7 @@ _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
 
 
 def parse_terms(said: Mapping[str, Any], before: Mapping[str, Any] | None = None, now_s: int = 0) -> Values:
-    """All terms of a release: those that an operator gave in `said`, else those of `before`.
+    """All terms of a release: those that an operator gave in `said`, else those of `before` or the defaults.
 
     `said`: {term: text or number, None if not given}. CloudError names the invalid term; an `end` in `said` must be
     after `now_s`.
@@ -58,7 +58,8 @@ def parse_terms(said: Mapping[str, Any], before: Mapping[str, Any] | None = None
         raise CloudError("end: it is not after the start: no device would be offered the update")
     if said.get("end") is not None and found["end_s"] is not None and found["end_s"] <= now_s:
         raise CloudError(
-            "end %s: it is in the past: no device would be offered the update; pause it to stop it now" % said["end"]
+            "end %s: it is in the past: no device would be offered the update; to stop the update now, pause it"
+            % said["end"]
         )
     return found
 
@@ -70,7 +71,7 @@ def policy_warnings(text: str) -> list[str]:
     if names & {"device.version", "version", "major"}:
         return found.warnings
     return found.warnings + [
-        "it does not compare device.version: devices that run a higher version are offered the update as well"
+        "the policy does not compare device.version: devices with a higher version are offered the update, too"
     ]
 
 
@@ -84,7 +85,7 @@ def version_warnings(version: str) -> list[str]:
         if parts := re.fullmatch(r"([A-Za-z-]+)([0-9]+)", word):
             what = version, word, parts[1], parts[1], *parts.groups()
             found.append(
-                "version %s: SemVer compares %s letter by letter, so %s10 is lower than %s9: write %s.%s" % what
+                "version %s: SemVer compares %s character by character, so %s10 is lower than %s9: write %s.%s" % what
             )
     return found
 

@@ -4,7 +4,7 @@ Events are the device's reports, and what the cloud detects itself:
 
     runs      a check-in contains the update's version; some clients report nothing else
     returns   a check-in contains the old version again, after success
-    silent    neither check-in nor report for much longer than the device's usual interval (lost_devices.py)
+    silent    no check-in and no report for much longer than the device's usual interval (lost_devices.py)
     newer     the device is offered another update
     again     a report of a later attempt, which the device started by itself
     offer     the cloud offers the update again
@@ -19,8 +19,8 @@ their order does not matter: within an attempt, the last one in the order of REP
 
 import hashlib
 
-# In the order of an attempt. A board on trial checks in with the new version: `runs` leads to `confirmed`, which may be
-# reverted.
+# In the order of an attempt. A board in the trial boot of an image checks in with the new version: `runs` leads to
+# `confirmed`, and a report `rolled_back` may still follow.
 REPORTS = ("downloading", "staged", "deferred", "applied", "confirmed", "rolled_back", "refused", "failed")
 
 
@@ -57,7 +57,7 @@ TABLE = {
 STATES = tuple(TABLE)
 EVENTS = REPORTS + ("runs", "returns", "silent", "newer", "again", "offer", "unfit", "withdrawn", "retry")
 OPEN = frozenset(("offered", "downloading", "staged", "deferred", "applied"))  # the offer is valid
-UNAPPLIED = OPEN - {"applied"}  # the device may still apply the update, and can still be kept from it
+UNAPPLIED = OPEN - {"applied"}  # the device may still apply the update, and the update can still be withdrawn
 SUPERSEDED = "superseded"
 WITHDRAWN = "withdrawn"  # the only state without a rollout slot
 FAILURES = frozenset(("failed", "lost", "reverted", "rolled_back", "unfit"))  # failures for the stop rule

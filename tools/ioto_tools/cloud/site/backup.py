@@ -1,7 +1,7 @@
 """Moves, backs up and restores sites: copies the site in one folder to another folder (copying.py).
 
 The databases and images may be elsewhere. The target must be new or empty. Until the copy is complete, the target is
-marked (copy_mark.py), so that the same command can resume it.
+marked (copy_mark.py), so that the same command can resume the copy.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def restore(backup: str | Path, data: str | Path, progress: copying.Progress) ->
 
 
 def _record_restore(conn: sa.Connection, backup_s: int, now_s: int) -> None:
-    """Record that the site was restored from a backup made at `backup_s`; the site lacks all later requests."""
+    """Record that the site was restored from a backup made at `backup_s`, so it lacks all later changes."""
     counters.put(conn, tokens.RESTORED_BACKUP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..http.errors import CloudError
 
-_YEARS = 20  # lifetime of the authority; afterwards, boards that trust it can't connect any more
+_YEARS = 20  # lifetime of the authority; afterwards, boards that trust only this authority can't connect
 _SERVER_DAYS = 825
 _DAY = datetime.timedelta(days=1)
 _NO_OTHER_USAGE = dict.fromkeys(
@@ -31,7 +31,7 @@ _NO_OTHER_USAGE = dict.fromkeys(
 
 
 def make(folder: str | Path, names: Sequence[str], now: datetime.datetime | None = None) -> None:
-    """Create the files for a server with these `names`: host names and IP addresses. CloudError for other names.
+    """Create the files for a server with these `names`: host names and IP addresses. CloudError if one is neither.
 
     An existing authority is kept, so that boards that trust it still connect; the server's certificate is always new.
     """

@@ -57,7 +57,7 @@ def check(folder: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Lock `folder` against other copies into it."""
+    """Lock `folder`, so that no other command copies into it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -74,7 +74,7 @@ def unchanged(source: Site, copied: Copied) -> None:
     now = {name: each.as_dict() for name, each in source.database.read(summed).items()}
     if now != copied["tables"]:
         raise CloudError(
-            "%s changed during the copy: stop its servers, then run the same command again: it resumes" % source.data
+            "%s changed during the copy: stop its servers, then run the same command again to resume" % source.data
         )
 
 

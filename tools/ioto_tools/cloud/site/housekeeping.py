@@ -1,4 +1,4 @@
-"""Deletes old data, an hour's worth per transaction, so that no device has to wait.
+"""Deletes old data, at most one hour of it in each transaction, so that devices wait only briefly.
 
 Runs in every worker; several may run at the same time.
 """
@@ -29,7 +29,7 @@ _log = logging.getLogger("ioto.cloud")
 
 
 async def run(site: Site, database: Callable[..., Awaitable[Any]]) -> None:
-    """Run forever. `database(function, *arguments)` waits for the site's database."""
+    """Run forever. `database(function, *arguments)` awaits the result of a function that uses the database."""
     try:
         await database(check_images, site)
     except (OSError, Unavailable) as e:

@@ -41,11 +41,11 @@ def exposed(folder: Path) -> list[str]:
     found = []
     secret = [DATABASE, DATABASE + "-wal", DATABASE + "-shm", settings.FILE, copy_mark.FILE]
     for path, bits, wanted in [
-        (folder, 0o066, "700, or 711 where nginx sends the images"),
+        (folder, 0o066, "700, or 711 if nginx sends the images"),
         *((folder / name, 0o077, "600") for name in secret),
     ]:
         if path.exists() and path.stat().st_mode & bits:
-            found.append("%s can be read by others on this machine: chmod %s" % (path, wanted))
+            found.append("%s is accessible to other users of this machine: chmod %s" % (path, wanted))
     return found
 
 

@@ -33,7 +33,7 @@ class Counters:
         self._number = itertools.count()
 
     def add(self, name: str) -> None:
-        """Count one event; flush() the counts if the last flush was a second ago or earlier."""
+        """Count one event, and flush the counts if the last flush was at least a second ago."""
         self._waiting[name] = self._waiting.get(name, 0) + 1
         now_s = self.site.clock()
         if not 0 <= now_s - self._flushed_s < _FLUSH_S:

@@ -56,7 +56,7 @@ class DeferredWrites:
         return taken
 
     def put_back(self, function: WriteRows, rows: dict[Hashable, Row], error: BaseException) -> None:
-        """Put back rows that could not be written because of Unavailable. After other errors, log that they are lost.
+        """Put back rows whose write has failed with Unavailable. After any other error, log that they are lost.
 
         A row is not put back if a newer one with its key is waiting.
         """

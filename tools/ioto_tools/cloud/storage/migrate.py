@@ -31,7 +31,7 @@ def up(conn: sa.Connection) -> None:
         return
     if found > LATEST:
         raise CloudError(
-            "the database is at revision %s, but this ioto-tools supports only %s: install a newer ioto-tools"
+            "the database is at revision %s, but this version supports only up to %s: install a newer ioto-tools"
             % (found, LATEST)
         )
     to(conn, LATEST)

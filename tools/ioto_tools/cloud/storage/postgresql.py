@@ -87,7 +87,7 @@ class Postgresql:
 
     def _run(self, work: Callable[[*Arguments], Coroutine[Any, Any, T]], *arguments: *Arguments) -> T:
         """Run the coroutine work(*arguments) in the event loop, and return its result."""
-        assert threading.current_thread() is not self._thread, "a transaction inside another would wait for ever"
+        assert threading.current_thread() is not self._thread, "a transaction inside another would wait forever"
         if not self._thread.is_alive():
             raise Unavailable("%s: closed" % (self.url,))  # a URL is a tuple too
         try:
@@ -101,7 +101,7 @@ class Postgresql:
         self, engine: AsyncEngine, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments
     ) -> T:
         if time.monotonic() < self._quiet_until:
-            raise Unavailable("%s: no answer a moment ago" % (self.url,))
+            raise Unavailable("%s: a request timed out less than %d s ago" % (self.url, QUIET_S))
         async with asyncio.timeout(self._answer_s), engine.begin() as conn:
             return await conn.run_sync(function, *arguments)
 

@@ -104,7 +104,7 @@ def release_by_version(conn: sa.Connection, product: str, precedence: str) -> Ro
 
 
 def all_releases(conn: sa.Connection, product: str | None = None) -> list[Row]:
-    """Every release, or every one of `product` (an id), with its `product_name`."""
+    """Every release with its `product_name`; if `product` (an id) is given, only the releases of this product."""
     found = sa.select(releases, products.c.name.label("product_name")).join(products)
     return _rows(conn.execute(found.where(releases.c.product == product) if product else found))
 
@@ -116,7 +116,7 @@ def all_releases(conn: sa.Connection, product: str | None = None) -> list[Row]:
 
 
 def device(conn: sa.Connection, key: str) -> Row | None:
-    """The device with its `product_name`, even if it is removed, or None."""
+    """The row of a device, removed or not, with its `product_name`; None if there is no such device."""
     return _row(conn.execute(_DEVICES.where(devices.c.key == key)))
 
 
@@ -197,7 +197,8 @@ _INTERVAL = sa.case(
 def add_report(conn: sa.Connection, device: str, release: str, attempt: int, state: str, row: Row, news: bool) -> None:
     """Store the report `row`, or count it if one with the same device, release, attempt and state is stored already.
 
-    `news`: the report has changed the grant. So it is about another offer than the stored report, and replaces that.
+    `news`: the report has changed the grant. So it is about another offer than the stored report,
+    and replaces it.
     """
     new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
     again = {"times": reports.c.times + 1, **(row if news else {})}

@@ -1,7 +1,7 @@
 """SQLite in WAL mode. Readers never wait.
 
-Writers wait for each other (`BEGIN IMMEDIATE`, so that none fails half way). A write is on the disk before it returns
-(`synchronous=FULL`).
+Writers wait for each other at the start of a transaction (`BEGIN IMMEDIATE`), so that none fails later because of
+another. write() returns after the changes are on the disk (`synchronous=FULL`).
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Sqlite:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with contextlib.suppress(OSError):  # opening the database raises a better error
+        with contextlib.suppress(OSError):  # opening the database then raises an error that says more
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # the WAL files get the same mode
         self.reading = self._engine("BEGIN", "PRAGMA query_only=ON")
         self.writing = self._engine("BEGIN IMMEDIATE", "PRAGMA synchronous=FULL")

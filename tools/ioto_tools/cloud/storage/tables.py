@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 Row = dict[str, Any]  # a row: {column: value}
-AnyRow = Row | RowMapping  # the same, or a row as SQLAlchemy returns it: it can only be read
+AnyRow = Row | RowMapping  # the same, or SQLAlchemy's own row, which is read-only
 
 metadata = MetaData()
 # Ids compare byte by byte, whatever the locale of the database, so that ids with the same prefix are adjacent.
@@ -149,7 +149,7 @@ grants = Table(
     metadata,
     Column("device", String(128), ForeignKey("devices.key"), primary_key=True),
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
-    Column("version", String(128), nullable=False),  # the version that ran at the offer
+    Column("version", String(128), nullable=False),  # the version that the device ran when it got the offer
     Column("tries", Integer, nullable=False),  # how often it was offered
     Column("attempt", Integer, nullable=False),  # the device's own count of attempts, from its last report
     Column("state", String(16), nullable=False),  # a state of update_states.TABLE
@@ -260,7 +260,7 @@ deliveries = Table(
     Column("webhook", String(16), ForeignKey("webhooks.id"), primary_key=True),
     Column("event", LONG, ForeignKey("audit.id"), primary_key=True),
     Column("tries", Integer, nullable=False),
-    # The event is not posted before this time. A worker that takes the event sets it to the end of its lease.
+    # The event is not posted before this time. A worker that takes the event sets `due_s` to the end of its lease.
     Column("due_s", LONG, nullable=False),
     Index("ix_deliveries_due", "due_s"),
 )

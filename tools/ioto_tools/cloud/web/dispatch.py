@@ -17,7 +17,7 @@ from .responses import JsonData, Page, PageRequest, PageResponse, Redirect, chec
 
 FORM_BYTES = 64 * 1024
 PageFunction = Callable[[Site, PageRequest], PageResponse]
-UNAVAILABLE = "the cloud cannot answer now: try again in half a minute; its log has the cause under request %s"
+UNAVAILABLE = "the cloud cannot answer now: try again in half a minute; for the cause, see request %s in its log"
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; "

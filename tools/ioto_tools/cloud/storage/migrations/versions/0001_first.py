@@ -1,4 +1,4 @@
-"""Products, releases, devices with their tokens, reports."""
+"""Creates the tables for products, releases, devices, their tokens, and reports."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,4 @@
-"""Rollouts: what a release is limited by, grants with their leases, audit, changes, groups; pins and claims of
-devices.
-"""
+"""Adds rollouts: the terms of a release, grants, leases, the audit log, the change log, groups, pins and claims."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +10,7 @@ _SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def _added():
-    """[(table, its new columns)]; what is there already is offered on, and its devices are claimed."""
+    """[(table, its new columns)]. Existing releases stay active, and existing devices are claimed."""
     releases = (
         sa.Column("policy", sa.Text, nullable=False, server_default="device.version < update.version"),
         sa.Column("limit", sa.Integer),

@@ -1,4 +1,4 @@
-"""Keys of links, operators' tokens, webhooks; what a device's token does to the others."""
+"""Adds the keys of image links, operators' tokens, webhooks, and the replacement of a device's token."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Operators who are signed in at the page."""
+"""Adds the sessions of operators who are signed in to the web page."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Counts of requests."""
+"""Adds the counters of requests."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Samples of how releases went over time, for the chart; the devices of a product in the order of their ids."""
+"""Adds samples of the states of a release's devices, for the chart, and an index of a product's devices by id."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,7 +19,7 @@ def upgrade():
 
 
 def _compare_device_ids(collation):
-    # SQLite compares bytes anyway. In another language's order those that begin alike are no neighbours.
+    # SQLite compares bytes anyway. In the order of another locale, ids with the same prefix may not be adjacent.
     if op.get_bind().dialect.name == "postgresql":
         op.execute('ALTER TABLE devices ALTER COLUMN id TYPE VARCHAR(128) COLLATE "%s"' % collation)
 

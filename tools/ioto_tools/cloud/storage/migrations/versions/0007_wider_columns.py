@@ -1,6 +1,6 @@
-"""On PostgreSQL: times after 2038, images over 2 GiB, and longer names of operators in the audit log.
+"""Widens columns on PostgreSQL: for times after 2038, images over 2 GiB, and longer names in the audit log.
 
-SQLite does not limit them.
+SQLite does not limit these values.
 """
 
 from alembic import op
@@ -30,7 +30,10 @@ _LONG = {
 def _make(kind, who):
     if op.get_bind().dialect.name != "postgresql":
         return
-    for table, columns in _LONG.items():  # one statement for a table: it is written anew once
+    for (
+        table,
+        columns,
+    ) in _LONG.items():  # one statement for each table, so that PostgreSQL rewrites the table only once
         op.execute(
             "ALTER TABLE %s %s" % (table, ", ".join("ALTER COLUMN %s TYPE %s" % (column, kind) for column in columns))
         )
@@ -42,4 +45,4 @@ def upgrade():
 
 
 def downgrade():
-    _make("INTEGER", "VARCHAR(64) USING left(who, 64)")  # the older program cannot have more
+    _make("INTEGER", "VARCHAR(64) USING left(who, 64)")  # the older program supports only 64 characters

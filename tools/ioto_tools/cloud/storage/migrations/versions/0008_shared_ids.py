@@ -1,6 +1,4 @@
-"""Who can act as a device: since when it is known, from where, what speaks for two that share an id; tokens that were
-ended.
-"""
+"""Adds the history of a device's registrations, the signs that several devices share an id, and replaced tokens."""
 
 import json
 
@@ -51,7 +49,7 @@ def upgrade():
 
 
 def _forget_addresses():
-    """The address of a webhook is a secret, and the audit is for everybody who may read."""
+    """Remove the URLs of webhooks, which are secret, from the audit log, which every operator may read."""
     conn = op.get_bind()
     audit = sa.table("audit", sa.column("id"), sa.column("action"), sa.column("detail"))
     for row in conn.execute(sa.select(audit).where(audit.c.action.in_(("webhook.new", "webhook.removed")))).all():
@@ -65,7 +63,7 @@ def _forget_addresses():
 
 def downgrade():
     op.drop_index("ix_devices_first", "devices")
-    op.execute("DELETE FROM tokens WHERE ended_s IS NOT NULL")  # the older program would take them for good ones
+    op.execute("DELETE FROM tokens WHERE ended_s IS NOT NULL")  # the older program would accept these tokens
     for table, columns in _added().items():
         for column in columns:
             op.drop_column(table, column.name)

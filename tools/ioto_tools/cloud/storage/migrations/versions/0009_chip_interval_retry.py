@@ -1,4 +1,4 @@
-"""The chip of an image, how often a device checks in, and how often an operator asked for another try."""
+"""Adds the chip of an image, the check-in interval of a device, and the number of retries that operators requested."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The same id in several products: other tables refer to a device by a key of its own.
+"""Allows the same id in several products: other tables refer to a device by a separate key.
 
 Only the table `devices` is rewritten; the keys of existing devices are their ids.
 """
@@ -17,13 +17,13 @@ def _on_postgresql():
 
 
 def upgrade():
-    op.execute('ALTER TABLE devices RENAME COLUMN id TO "key"')  # a word; what refers to it is renamed too
-    op.drop_index("ix_devices_product", "devices")  # or each row would be written into it once more
+    op.execute('ALTER TABLE devices RENAME COLUMN id TO "key"')  # references in other tables are renamed, too
+    op.drop_index("ix_devices_product", "devices")  # otherwise, each row would be written to this index again
     if _on_postgresql():
         op.execute('ALTER TABLE devices ADD COLUMN id VARCHAR(128) COLLATE "C"')
         op.execute(
             'ALTER TABLE devices ALTER COLUMN id TYPE VARCHAR(128) COLLATE "C" USING "key"'
-        )  # one pass, and no dead rows
+        )  # rewrites the table once, and leaves no dead rows
         op.execute("ALTER TABLE devices ALTER COLUMN id SET NOT NULL")
     else:
         op.execute("ALTER TABLE devices ADD COLUMN id VARCHAR(128) NOT NULL DEFAULT ''")
@@ -33,7 +33,7 @@ def upgrade():
 
 
 def downgrade():
-    """Ids become the keys again, if no two products have the same."""
+    """Make the ids the keys again. ValueError if two products have devices with the same id."""
     twice = sa.text("SELECT id FROM devices GROUP BY id HAVING count(*) > 1 LIMIT 5")
     if found := list(op.get_bind().execute(twice).scalars()):
         raise ValueError("several products have devices with the ids %s: remove all but one of each" % ", ".join(found))

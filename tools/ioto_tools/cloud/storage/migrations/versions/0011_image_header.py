@@ -1,4 +1,4 @@
-"""The header of an image, with the chip revisions that it is for."""
+"""Adds the first bytes of an image, which contain the supported chip revisions."""
 
 import sqlalchemy as sa
 from alembic import op
