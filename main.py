@@ -17,7 +17,7 @@ def update(data, staged):
 
 
 def selftest(data, arg):
-    """Runs in the first boot of a new image: if it returns False or raises, the board rolls back to the old one."""
+    """Runs in the first boot of a new image: if it returns False or raises, the board rolls back to the old image."""
     return True
 
 

@@ -1,7 +1,7 @@
 """Mount the file system, whatever its state; frozen in place of MicroPython's own _boot.py.
 
-If the file system can't be mounted, it is formatted, where MicroPython would print a message forever. Then the files
-in ioto_build.py (written by `ioto freeze`), which the device needs to start, are restored if they are missing. All
+If the file system can't be mounted, it is formatted; MicroPython's own _boot.py would print a message forever. Then the
+files that the device needs to start are restored from ioto_build.py (written by `ioto freeze`) if they are missing. All
 other files of a broken file system are lost.
 """
 

@@ -25,13 +25,13 @@ def pace(ms, arg):
 
 
 def update(data, staged):
-    print("from now on version", staged.version)
+    print("installing version", staged.version)
     lamp.on()
-    staged.apply()  # resets; without this line nothing is ever installed
+    staged.apply()  # resets the board; without this line, no update is ever installed
 
 
 def selftest(data, arg):
-    """Runs in the first boot of a new image: if it returns False or raises an exception, the old image is restored."""
+    """Runs in the first boot of a new image: if it returns False or raises an exception, the board rolls back."""
     lamp.on()
     return lamp.value() == 1
 

@@ -11,7 +11,7 @@ from machine import Pin
 
 left = Pin(0, Pin.IN, Pin.PULL_UP)  # the BOOT button of most boards
 right = Pin(14, Pin.IN, Pin.PULL_UP)
-asking = None  # the task; an update that nobody answers is signalled again after an hour
+asking = None  # the task; an update that the user does not answer is signalled again after an hour
 
 
 def show(*lines):
@@ -20,14 +20,14 @@ def show(*lines):
 
 
 async def ask(staged):
-    show("Version %s is here" % staged.version, "left: now", "right: in an hour")
+    show("Version %s is available" % staged.version, "left: now", "right: in an hour")
     while left.value() and right.value():
         await asyncio.sleep_ms(50)
     if left.value():
-        show("In an hour, then")
+        show("Asking again in an hour")
         staged.defer(3600)
     else:
-        show("Back in a moment")
+        show("Installing the update")
         staged.apply()
 
 
@@ -43,6 +43,6 @@ async def main():
 
 
 rWatch("device:update", update)
-rWatch("device:confirmed", lambda data, version: show("This is version " + version))
-rWatch("device:rollback", lambda data, why: show("The new version did not work", "This is the old one"))
+rWatch("device:confirmed", lambda data, version: show("Running version " + version))
+rWatch("device:rollback", lambda data, why: show("The new version failed", "The old one is back"))
 run(main())

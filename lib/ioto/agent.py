@@ -20,7 +20,9 @@ from .watchdog import guard
 
 _LOOK_S = 60  # longest sleep; a clock jump is noticed within this time
 _LONG_S = 86400  # the wait if nothing is due
-_RENEW_EVERY = 24  # saves between renewals (folder.py); littlefs compacts after 58, and Pair.keep() can skip a renewal
+# After this many saves, the folder is replaced (folder.py). littlefs compacts it after 58. If Pair.keep() makes
+# the 24th save, the next chance is the 48th.
+_RENEW_EVERY = 24
 _PAUSE_S = 10  # after an error in a round
 _BEFORE = {
     "begin": "recall update ",
@@ -31,7 +33,7 @@ _BEFORE = {
 
 
 def link_changed(connected, why):
-    """Log a change of the Wi-Fi link. It is defined in this module, which stays loaded, because Wifi stores it."""
+    """Log a change of the Wi-Fi link. Wifi stores this function, so its module must be one that stays loaded."""
     log("info", "Wi-Fi %s %s" % (connected, why))
 
 
@@ -56,7 +58,7 @@ class Agent:
         self.record = empty()
         self.trial = None  # during the first boot of an image: its otadata state
         self.staged = None  # Staged, while an image waits for the decision
-        self.error = ""  # reason of the last failed check-in, sent with the next one
+        self.error = ""  # reason why the last check-in failed, sent with the next one
         self.alone = False  # this boot runs without the application
         self.alone_s = 0  # uptime before which no such boot is requested
         self.memory = ""  # detail of the last no_memory error, sent with the next check-in
@@ -69,7 +71,7 @@ class Agent:
         self.date_s = 0  # date of the last reply in Unix seconds, if TLS verified the server
         self.until_s = None  # uptime at which a download pauses, see run_once()
         self.report_s = 0  # uptime before which no report is sent
-        self._tried_s = None  # uptime from which the wait for the next check-in counts, see _tried()
+        self._tried_s = None  # uptime from which the wait for the next check-in is measured, see _tried()
         self._begun = False
         self._guarded = False
         self._wake = asyncio.Event()
@@ -121,7 +123,7 @@ class Agent:
             guard(self, self.config["watchdog"])
 
     async def begin(self):
-        """Determine what kind of boot this is, before the first round."""
+        """Before the first round, determine what kind of boot this is."""
         await self.do("begin")
         self._begun = True
 
@@ -133,7 +135,7 @@ class Agent:
             if self.board.time_s() is None:
                 await self._keep_time()  # windows need the time
             if self.trial:
-                if not await self.do("trial"):  # not over: the board resets, or the trial continues in the next round
+                if not await self.do("trial"):  # not finished: the board resets, or the next round continues the trial
                     return
                 self.trial = None
             elif self.due_s() == 0:
@@ -222,7 +224,7 @@ class Agent:
         return staged and staged.waiting and not self.alone and staged.is_confirmed() and staged.due_s() == 0
 
     def pause_s(self):
-        """Seconds before the next trial of the staged image; longer after each trial that an outage ended."""
+        """Seconds before the next trial of the staged image; longer after each trial that failed due to an outage."""
         retry_s = self.config["update.retry"]
         return max(retry_s, min(retry_s << min(self.record["outages"], 20), _LONG_S))
 
@@ -281,7 +283,7 @@ class Agent:
                     await self.link.up()
                 await self.do("clock")
             except OSError as e:
-                log("warn", "no time: %r" % e)
+                log("warn", "clock not set: %r" % e)
 
     async def _check(self):
         """Check in and carry out the result."""
@@ -302,7 +304,7 @@ class Agent:
             self.error = self.memory = ""
             self._tried(tried_s, tried or self.board.time_s())
         except Paused:
-            log("info", "the download pauses")
+            log("info", "download paused")
         except OSError as e:
             log("warn", "check-in: %r" % e)
             self._failed("")
@@ -322,7 +324,7 @@ class Agent:
         await self.save()
 
     def goes_alone(self):
-        """The setting update.alone; "" if a boot without the application is not possible or not wanted."""
+        """Return the setting update.alone; "" if a boot without the application is impossible or not wanted."""
         way = self.config["update.alone"]
         return "" if way == "never" or self.alone or self.board.raw else way
 
@@ -333,7 +335,7 @@ class Agent:
             self.store.keep(self.record)
 
     def _tried(self, up_s, now_s):
-        """Set the time from which schedule.due_s() counts.
+        """Set the time from which schedule.due_s() measures the wait.
 
         It is the start of a successful check-in or the end of a failed one.
         """

@@ -42,7 +42,7 @@ async def run(agent):
         await agent.save()
     installed = record["slots"].get(board.running)
     if record["phase"] != "trial" and installed and installed["version"] != life.version():
-        log("warn", "version %s from ioto.json, instead of %s" % (life.version(), installed["version"]))
+        log("warn", "using version %s of ioto.json instead of %s" % (life.version(), installed["version"]))
     if record["phase"] == "staged":
         await _restage(agent, agent.pause_s() if record["outages"] or what in ("again", "give_up") else 0)
     wait_s = agent.due_s()
@@ -57,7 +57,7 @@ async def _restage(agent, wait_s):
         agent.wait_for_decision(wait_s)
     except Exception as e:  # a flash error, or a record written by another version
         if isinstance(e, MemoryError) and free():
-            raise  # the next round retries with the memory that is free now
+            raise  # the next round retries with the memory that was just freed
         log("error", "staged: %r" % e)
         e = refusal(e, "flash_failed")
         if e.reason == "unsigned":
@@ -76,10 +76,10 @@ async def _reread(agent):
     record, board = agent.record, agent.board
     update = record["update"]
     if not is_trusted(agent):
-        raise UpdateError("unsigned", "other keys")
+        raise UpdateError("unsigned", "update.keys changed")
     slot = board.slot()
     size = update.get("bytes", 0)
     verifier = ImageVerifier(slot, size, board.chip, board.raw)
     await verifier.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), memoryview(bytearray(BLOCK)))
     if slot.label != update["slot"] or verifier.digest() != update.get("image"):
-        raise UpdateError("checksum_mismatch", "has changed")
+        raise UpdateError("checksum_mismatch", "slot has changed")

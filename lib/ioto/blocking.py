@@ -45,9 +45,9 @@ class Client:
     async def _once(self, method, url, headers, body):
         secure, host, port, target = url
         if secure and not self.unverified:
-            raise UpdateError("tls_unverified", "urequests verifies no server: choose transport asyncio")
+            raise UpdateError("tls_unverified", "urequests can't verify servers: use transport asyncio")
         if ":" in host:
-            raise UpdateError("url_invalid", "urequests knows no IPv6 address")
+            raise UpdateError("url_invalid", "urequests does not support IPv6")
         head = Head()
         sent = dict(headers, Host=host_header(secure, host, port), Connection="close")
         url = "http%s://%s:%d%s" % ("s" if secure else "", host, port, target)
@@ -62,14 +62,14 @@ class Client:
             if head.refusal:
                 raise head.refusal
             if method != "GET":
-                raise UpdateError("http_redirect", "urequests redirects GET only")
+                raise UpdateError("http_redirect", "urequests follows GET redirects only")
             return head
         except MemoryError as e:
             raise no_memory(e)
         except (ValueError, IndexError, NotImplementedError) as e:
             raise UpdateError("http_malformed", "urequests: %s" % e)
         if "content-length" not in head.headers and reply.status_code not in (204, 304):
-            reply.close()  # a lost connection would look like the end of the head or of the body
+            reply.close()  # otherwise a lost connection would look like the end of the head or body
             raise UpdateError("http_malformed", "urequests needs a Content-Length")
         return _response(reply, head.headers, self.limit_ms)
 
@@ -104,7 +104,7 @@ class Head:
     def line(self, line, _):
         self.left -= len(line)
         if line[-1] != 10:
-            raise OSError("closed in the head")
+            raise OSError("incomplete head")
         try:
             if self.left < 0:
                 raise UpdateError("http_malformed", "head longer than %d bytes" % _HEAD_BYTES)

@@ -10,7 +10,7 @@ from binascii import a2b_base64
 def certificates(raw):
     """Yield the DER bytes of each certificate in the content of a file, PEM or DER.
 
-    ValueError for the first invalid certificate, with its number, or if the file contains none.
+    ValueError with the number of the first invalid certificate, or if the file contains no certificate.
     """
     if raw[:2] == b"\x30\x82":
         yield raw
@@ -25,10 +25,10 @@ def certificates(raw):
             found = b""
         # A certificate is a DER sequence. The length in its header shows whether it is truncated.
         if not end or found[:2] != b"\x30\x82" or (found[2] << 8 | found[3]) + 4 != len(found):
-            raise ValueError("bad certificate, the %d. in it" % n)
+            raise ValueError("certificate %d is invalid" % n)
         yield found
     if not n:
-        raise ValueError("no certificate in it")
+        raise ValueError("contains no certificate")
 
 
 def context(paths, seen=None):

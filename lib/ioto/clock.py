@@ -1,9 +1,9 @@
 """Set the clock from an NTP server (SNTP, RFC 4330), or else from the cloud's Date header.
 
-Times that are known to be past are rejected. Certificates are verified against the board's clock, which starts in the
-year 2000 on an ESP32. While the Date is requested, the clock is therefore set to the latest time known to be past: that
-of the agent's build, of an earlier reply of the cloud, or of the notBefore of the cloud's certificate. The authority
-that signed the certificate vouches for its notBefore.
+A server's time is rejected if it is before a time that is known to be past. Certificates are verified against the
+board's clock, which starts in the year 2000 on an ESP32. While the Date is requested, the clock is therefore set to the
+latest time known to be past: that of the agent's build, of an earlier reply of the cloud, or of the notBefore of the
+cloud's certificate. The authority that signed the certificate vouches for its notBefore.
 """
 
 import struct
@@ -39,7 +39,7 @@ def answer(reply, asked):
     if seconds < BUILT:
         seconds += _ERA_S
     if reply[0] > 191 or stratum > 15 or not BUILT <= seconds < _LAST_S:
-        raise OSError("ntp: server has no time")
+        raise OSError("ntp: server has no valid time")
     return seconds
 
 

@@ -29,20 +29,20 @@ TEXTS = {  # {key used in config.py, cron.py, setup.py and others: text}; the de
     "never": "day of month '%s' does not exist in month '%s': use another day, or never",
     "ioto": 'not found; it needs at least {"builder": "https://...", "product": "..."}',
     "device": 'not found; it needs at least {"id": "auto"}',
-    "both": "is beside %s.json5: keep one of them",
+    "both": "%s.json5 exists too: keep one of them",
     "bytes": "more than %d bytes" % MOST_BYTES,
     "utf-8": "not UTF-8",
     "json5": "this is JSON5: name the file .json5",
     "object": "not an object in braces",
     "id": '%s: "auto" or up to 64 characters',
-    "tls.key": "needed with tls.cert",
+    "tls.key": "required with tls.cert",
     "builder": "needed to register: the url of your cloud, or https://api.admin.embedthis.com/api for Ioto's own; "
     "or api and token",
-    "plain": "plain http: use https, or set tls.plain, and anyone can read and change it",
-    "urequests": "https: urequests verifies no server: use asyncio, or set tls.verify to false, and "
-    "anyone can pose as it",
+    "plain": "plain http: use https (or tls.plain, which lets anyone read and change the traffic)",
+    "urequests": "https: urequests can't verify servers: use asyncio (or tls.verify false, which lets "
+    "anyone pose as the server)",
     "tls.ca": "https: tls.ca must name the authorities to trust",
-    "tls.cert": "it, or tls.key: %s",
+    "tls.cert": "unusable with tls.key: %s",
 }
 
 

@@ -43,7 +43,7 @@ def answer(reply, asked):
         ):
             return None
         if reply[3] & 15 not in (0, 3):
-            raise OSError("name server: code %d" % (reply[3] & 15))
+            raise OSError("name server: error %d" % (reply[3] & 15))
         for _ in range(reply[6] << 8 | reply[7]):
             while 0 < reply[at] < 64:
                 at += 1 + reply[at]

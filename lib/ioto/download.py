@@ -59,7 +59,7 @@ class Download:
                 break
             except OSError as e:
                 failures = 1 if self.n > before else failures + 1
-                log("warn", "download lost at block %d: %r" % (self.n, e))
+                log("warn", "connection lost at block %d: %r" % (self.n, e))
                 if failures > RETRIES:
                     if self.n:
                         self._keep()
@@ -90,7 +90,7 @@ class Download:
                 self.n = n
                 log("info", "download resumed at block %d" % n)
             except (UpdateError, OSError) as e:
-                log("warn", "not resumed: %r" % e)
+                log("warn", "can't resume: %r" % e)
                 self._begin(size)
 
     async def _connection(self):
@@ -151,7 +151,7 @@ class Download:
             if await reply.readinto(self.buf) != BLOCK:
                 raise UpdateError("size_mismatch", "ends in block %d" % n)
             if n >= 0 and not self.verifier.matches(n, self.buf):
-                raise UpdateError("checksum_mismatch", "another file from block %d on" % n)
+                raise UpdateError("checksum_mismatch", "differs from block %d on" % n)
             await asyncio.sleep_ms(0)
 
     async def _blocks(self, reply):
@@ -160,7 +160,7 @@ class Download:
             block = self.buf if left >= BLOCK else self.buf[:left]
             if not reply.ready(block) and await reply.readinto(block) != len(block):
                 if reply.status == 206:
-                    raise OSError("the range ends")
+                    raise OSError("range ended early")
                 raise UpdateError("size_mismatch", "ends before %d" % self.size)
             if self.update["skip"] is None:
                 said = await self._examine(block)
@@ -169,7 +169,7 @@ class Download:
                     if not self.update.get("by"):  # only the cloud's checksum exists, and it covers the whole file
                         self.verifier.sha.update(block)
                     if self.size != said["size"]:
-                        raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], self.size))
+                        raise UpdateError("manifest_mismatch", "size %d, image has %d" % (said["size"], self.size))
                     continue
             self.verifier.check_block(self.n, block)
             try:

@@ -19,7 +19,7 @@ REASONS = (
     "version_invalid",  # not SemVer
     "version_not_newer",
     "update_invalid",  # no update id
-    "tls_unverified",  # no authority configured, http not allowed, or a certificate with a fault of another kind
+    "tls_unverified",  # no authority configured, http not allowed, or any other fault of the certificate
     "tls_untrusted",  # not signed by an authority in tls.ca
     "tls_name",  # certificate for another host name or address
     "tls_not_yet",  # chain and name are valid; the clock is behind, or was never set
@@ -32,7 +32,7 @@ REASONS = (
     "size_mismatch",  # longer or shorter than announced
     "image_magic",
     "image_chip",
-    "image_revision",  # for a newer, or an older, revision of the chip
+    "image_revision",  # for a newer or older revision of the chip
     "image_merged",  # a whole-flash .bin with a bootloader in front
     "image_malformed",  # segment table or application description
     "checksum_mismatch",  # SHA-256 of the data read back
@@ -50,7 +50,7 @@ REASONS = (
     "record_damaged",  # neither of its two files is valid; its content is lost
     "boot_refused",  # set_boot failed
     "unforeseen",  # anything else: a fault of the agent
-    # not enough memory beside the application, for TLS or for the agent itself; the detail has the numbers
+    # the application leaves too little memory for TLS or for the agent itself; the detail has the numbers
     "no_memory",
     "safe_mode",  # boot.py runs the agent without the application
     "script_failed",  # scripts/update ended with a non-zero status

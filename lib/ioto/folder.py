@@ -1,8 +1,8 @@
-"""Renew the agent's folder before littlefs has to compact it.
+"""Replace the agent's folder before littlefs has to compact it.
 
 littlefs keeps a log for each folder, with an entry for each change of a file. After some 58 saves the log is full and
 is compacted at once, with thousands of small reads that block everything else for 0.1 s or more. A new folder has an
-empty log, so the files are moved to a new one.
+empty log, so the files are moved to a new folder.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ async def run(agent):
 def steps(path):
     """A generator that moves the files and yields after each.
 
-    The next start finishes a renewal that a reset interrupted. `path` exists at each yield. A file that is written to
-    `path` during a yield is moved later; it then replaces the old version, which was moved before.
+    If a reset interrupts the replacement, the next start finishes it. `path` exists at each yield. A file that is
+    written to `path` during a yield is moved later; it then replaces the old version, which was moved before.
     """
     new = path + ".new"
     try:

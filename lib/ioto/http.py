@@ -175,9 +175,9 @@ async def read_headers(connection, headers, left=_HEAD_BYTES):
 class Response:
     """A reply.
 
-    `status`: the number. `headers`: those that are kept, with lower-case names. `length`: of the body in bytes, None if
-    unknown. readinto() waits only while there is nothing to read, so a loop that calls nothing else must yield by
-    itself.
+    `status`: the number. `headers`: those that the agent uses, with lower-case names. `length`: of the body in bytes,
+    None if unknown. readinto() waits only while there is nothing to read, so a loop that calls nothing else must yield
+    by itself.
     """
 
     def __init__(self, connection, status, headers):

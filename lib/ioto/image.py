@@ -20,7 +20,7 @@ _DESC_MAGIC = 0xABCD5432
 def is_image(head):
     """UpdateError unless `head` is the start of an image."""
     if head[:16] == b"\xff" * 16:
-        raise UpdateError("image_merged", "a whole flash")
+        raise UpdateError("image_merged", "a whole-flash image")
     if not head or head[0] != _MAGIC:
         raise UpdateError("image_magic", bytes(head[:4]))
 
@@ -90,10 +90,10 @@ class Walk:
             self.at += 8 + length
             self.left -= 1
             if length & 3 or self.at >= self.size:
-                raise UpdateError("image_malformed", "segment to %d of %d" % (self.at, self.size))
+                raise UpdateError("image_malformed", "segment ends at %d of %d" % (self.at, self.size))
 
     def end(self):
         """After the last block: UpdateError unless the image ends where the file does."""
         whole = (self.at | 15) + 1 + 32 * self.hashed
         if self.left or whole != self.size:
-            raise UpdateError("image_malformed", "%d bytes, the file has %d" % (whole, self.size))
+            raise UpdateError("image_malformed", "%d bytes in a file of %d" % (whole, self.size))

@@ -8,7 +8,7 @@ import os
 from .config_errors import shown
 from .defaults import DEFAULTS, ConfigError
 
-# Keys with another name in Ioto's own files: {Ioto's key: key of DEFAULTS}.
+# Keys that have another name in Ioto's own files: {Ioto's key: key of DEFAULTS}.
 SAME = {
     "api.builder": "builder",
     "scripts.update": "update.script",
@@ -68,7 +68,7 @@ class File:
             # services.update and update.enable: either one switches the update service off
             value = value if flat.get(key, True) is True else flat[key]
         elif key in flat:
-            raise self.wrong(key + ": given by two names: keep one of them")
+            raise self.wrong(key + ": set by two keys: keep one of them")
         flat[key] = value
 
     def place(self, key):
@@ -110,14 +110,14 @@ def flatten(path, found, notes):
             or near
             and near.split(".")[0] not in _LENIENT
         ):
-            raise file.wrong("%s: unknown key%s; here are %s" % (key, hint, ", ".join(sorted(set(_beside(key))))))
+            raise file.wrong("%s: unknown key%s; known keys: %s" % (key, hint, ", ".join(sorted(set(_beside(key))))))
         notes.append(("warn", "%s: %s: unknown key%s, ignored" % (path, key, hint)))
     for key in file.ignored:
         notes.append(("info", "%s: %s: ignored, this agent has no such service" % (path, key)))
     file.place("tls.ca")
     if "certificate" in said.get("tls", ()) and not (file.place("tls.cert") and file.place("tls.key")):
         # In Ioto's file these are the web server's certificate and key, which may not exist.
-        notes.append(("warn", "%s: tls.certificate: ignored, it and tls.key do not exist" % path))
+        notes.append(("warn", "%s: tls.certificate: ignored: its file or tls.key's does not exist" % path))
         file.flat["tls.cert"] = file.flat["tls.key"] = ""
     return file.flat
 

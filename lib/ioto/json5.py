@@ -7,7 +7,7 @@ The parser works on UTF-8 bytes. MicroPython finds the n-th character of a str b
 that takes seconds as bytes would take minutes as a str.
 """
 
-_DEPTH = 12  # levels of nesting, each of two calls, on a stack of 16 KiB
+_DEPTH = 12  # levels of nesting; each takes two calls, on a stack of 16 KiB
 _ESCAPES = {98: "\b", 102: "\f", 110: "\n", 114: "\r", 116: "\t", 118: "\v", 48: "\0"}
 _SEPARATORS = (b"\xe2\x80\xa8", b"\xe2\x80\xa9")
 _WORDS = {"true": True, "false": False, "null": None, "Infinity": float("inf"), "NaN": float("nan")}
@@ -66,7 +66,7 @@ class _Text:
             elif self.is_at(b"/*"):
                 end = self.raw.find(b"*/", self.at + 2)
                 if end < 0:
-                    self.fail("comment without end")
+                    self.fail("unterminated comment")
                 self.at = end + 2
             else:
                 return self.raw[self.at]
@@ -74,7 +74,7 @@ class _Text:
     def value(self, depth):
         c = self.skip()
         if depth > _DEPTH:
-            self.fail("deeper than %d" % _DEPTH)
+            self.fail("nested deeper than %d" % _DEPTH)
         if self.take(b"{"):
             return self.members(depth)
         if self.take(b"["):
@@ -87,7 +87,7 @@ class _Text:
         word = self.word()
         if word not in _WORDS:
             self.at = at
-            self.fail("a value is wanted")
+            self.fail("expected a value")
         return _WORDS[word]
 
     def members(self, depth):
@@ -99,10 +99,10 @@ class _Text:
             quoted = self.take(b"\"'")
             key = self.string(c) if quoted else self.word()
             if not key and not quoted:
-                self.fail("a key or } is wanted")
+                self.fail("expected a key or }")
             self.skip()
             if not self.take(b":"):
-                self.fail(": is wanted")
+                self.fail("expected :")
             found[key] = self.value(depth + 1)
             self.comma("}")
 
@@ -117,7 +117,7 @@ class _Text:
 
     def comma(self, close):
         if self.skip() != ord(close) and not self.take(b","):
-            self.fail(", or %s is wanted" % close)
+            self.fail("expected , or %s" % close)
 
     def word(self):
         start = self.at
@@ -147,12 +147,12 @@ class _Text:
                 self.at += 1
         if not self.is_end():
             self.at -= 1
-        self.fail("text without end")
+        self.fail("unterminated string")
 
     def escape(self):
         c = self.raw[self.at]
         if self.is_end() or c in b"123456789" or c == 48 and self.raw[self.at + 1] in _DIGITS:
-            self.fail("bad escape")
+            self.fail("invalid escape")
         if c > 127:  # the character itself, or a line continuation
             self.at += 3 * (self.raw[self.at : self.at + 3] in _SEPARATORS)
             return ""
@@ -178,7 +178,7 @@ class _Text:
         while self.at < start + n and self.take(_HEX):
             pass
         if self.at < start + n:
-            self.fail("%d hexadecimal digits are wanted" % n)
+            self.fail("expected %d hexadecimal digits" % n)
         return int(self.raw[start : self.at].decode(), 16)
 
     def number(self):
@@ -187,25 +187,25 @@ class _Text:
         if self.raw[self.at] in b"IN":
             word = self.word()
             if word not in ("Infinity", "NaN"):
-                self.fail("a number is wanted")
+                self.fail("expected a number")
             return sign * _WORDS[word]
         if self.is_at(b"0x") or self.is_at(b"0X"):
             self.at += 2
             digits = self.run(_HEX)
             if not digits:
-                self.fail("hexadecimal digits are wanted")
+                self.fail("expected hexadecimal digits")
             return sign * int(digits, 16)
         whole = self.run(_DIGITS)
         point = self.take(b".")
         part = self.run(_DIGITS) if point else ""
         if not whole and not part or len(whole) > 1 and whole[0] == "0":
-            self.fail("a number is wanted")
+            self.fail("expected a number")
         if self.take(b"eE"):
             minus = "-" if self.raw[self.at] == 45 else ""
             self.take(b"+-")
             digits = self.run(_DIGITS)
             if not digits:
-                self.fail("digits of the exponent are wanted")
+                self.fail("expected digits of the exponent")
             return sign * float("%s.%se%s%s" % (whole or "0", part or "0", minus, digits))
         return sign * (float("%s.%s" % (whole or "0", part or "0")) if point else int(whole))
 
@@ -216,5 +216,5 @@ def loads(text):
     value = t.value(0)
     t.skip()
     if not t.is_end():
-        t.fail("nothing more is wanted")
+        t.fail("expected the end")
     return value

@@ -182,11 +182,11 @@ class Board:
                 pass
         else:
             os.system("kill -9 $(cat %s)" % _quote(pid))  # otherwise it could still run during the next attempt
-            raise UpdateError("script_failed", "%s did not end in %d s" % (self.script, self.limit_s))
+            raise UpdateError("script_failed", "%s took more than %d s" % (self.script, self.limit_s))
         with open(out, "rb") as f:
             words = f.read(4096).split()
         if ended:
-            raise UpdateError("script_failed", "%s ended with status %d" % (self.script, ended))
+            raise UpdateError("script_failed", "%s exited with status %d" % (self.script, ended))
         self._status = RESTART_STATUS if b"restart" in words else 0
         return b"restart" not in words and b"exit" not in words
 

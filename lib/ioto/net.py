@@ -46,7 +46,7 @@ class Connection:
         finally:
             self.task = None
         if self.late:
-            raise OSError(ETIMEDOUT, "nothing in %d ms" % self.limit_ms)
+            raise OSError(ETIMEDOUT, "timeout after %d ms" % self.limit_ms)
 
     def write(self, data):  # async
         data = memoryview(data)
@@ -86,7 +86,7 @@ class Connection:
                 if line[-1] == 10:
                     break
             else:
-                raise OSError(ECONNRESET, "closed in the head")
+                raise OSError(ECONNRESET, "incomplete head")
         return line
 
     def secure(self, context, host):
@@ -108,7 +108,7 @@ class Connection:
 
 
 def _open(address, port, kind):
-    # For a literal address getaddrinfo does no look-up; it returns the port's own form of the address.
+    # For a literal address, getaddrinfo makes no look-up, but only converts the address to the port's own form.
     found = socket.getaddrinfo(address, port, 0, kind)[0]
     s = socket.socket(found[0], kind)
     try:

@@ -32,7 +32,7 @@ def public_key(raw):
         if len(rest) or len(more) or len(inside) or e != b"\1\0\1" or not 2048 <= bits <= 4096 or not n[-1] & 1:
             raise ValueError
     except (ValueError, IndexError):
-        raise ValueError("no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537")
+        raise ValueError("not an RSA public key (PEM or DER) of 2048 to 4096 bits with exponent 65537")
     return int.from_bytes(n, "big"), bits
 
 

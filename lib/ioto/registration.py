@@ -61,7 +61,7 @@ async def _ask(cloud):
         host = parse_url(reply["api"])[1]
         if host != parse_url(builder)[1]:
             if not is_one_of(host, agent.config["registration.hosts"]):
-                raise UpdateError("url_invalid", "api: %s is none of registration.hosts" % host)
+                raise UpdateError("url_invalid", "api: %s is not in registration.hosts" % host)
             reply["asked"] = agent.board.time_s() or 1  # asked again after a week
     return reply
 

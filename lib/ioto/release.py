@@ -64,7 +64,7 @@ def verify(found, keys):
         if good:
             yield key_number(key)
             return
-    raise UpdateError("signature_invalid", "by none of %d keys" % len(keys))
+    raise UpdateError("signature_invalid", "matches none of %d keys" % len(keys))
 
 
 def key_number(key):
@@ -114,11 +114,11 @@ def check(manifest, product, offered, version, chip, image, now, floor):
 
     for key, mine in (("product", product), ("version", offered), ("chip", chip)):
         if manifest.get(key) != mine:
-            raise UpdateError("manifest_mismatch", "%s %s, wanted %s" % (key, manifest.get(key), mine))
+            raise UpdateError("manifest_mismatch", "%s %s, expected %s" % (key, manifest.get(key), mine))
     if manifest.get("base", image) != image:
-        raise UpdateError("manifest_mismatch", "another base")
+        raise UpdateError("manifest_mismatch", "base is not running")
     if compare(version, manifest.get("minimum", version)) < 0:
-        raise UpdateError("manifest_mismatch", "from %s on, this is %s" % (manifest["minimum"], version))
+        raise UpdateError("manifest_mismatch", "minimum %s, running %s" % (manifest["minimum"], version))
     down = manifest.get("down")
     if now and now > manifest.get("expires", now) or not now and down is True:
         raise UpdateError("manifest_expired", "%s, now %s" % (manifest["expires"], now))

@@ -56,4 +56,4 @@ def not_below(version, running, floor):
     if compare(version, running) <= 0:
         raise UpdateError("version_not_newer", "%s, running %s" % (version, running))
     if floor and compare(version, floor) < 0:
-        raise UpdateError("version_floor", "%s, once confirmed %s" % (version, floor))
+        raise UpdateError("version_floor", "%s, highest confirmed %s" % (version, floor))

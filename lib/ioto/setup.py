@@ -50,11 +50,11 @@ def setup(folder, listener):
 
 
 def _prepare(path, woke):
-    """Finish an interrupted renewal of the folder, and let littlefs search for free blocks.
+    """Finish an interrupted replacement of the folder, and let littlefs search for free blocks.
 
-    Both happen before other tasks run. A reset may have interrupted the renewal (folder.py). littlefs searches at the
-    first write, which takes 25 ms or more. After a wake from deep sleep, no other task has to wait for the search, so
-    it is not done here.
+    Both happen before other tasks run. A reset may have interrupted the replacement (folder.py). littlefs searches at
+    the first write, which takes 25 ms or more. After a wake from deep sleep, the search is left to the first save: no
+    other task would have to wait for it.
     """
     try:
         os.stat(path + ".new")

@@ -106,7 +106,7 @@ class Staged:
 
                 return swap(self)
         if self.waiting:
-            log("info", "the cloud is asked before the swap")
+            log("info", "asking the cloud before the swap")
             self.apply_requested = True
             self.postpone(0)
             self.agent.wake()

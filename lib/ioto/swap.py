@@ -72,4 +72,4 @@ def seal(slot, head):
     found = bytearray(HEAD_BYTES)
     slot.read(0, found, 0)
     if found != head:
-        raise UpdateError("flash_failed", "the head")
+        raise UpdateError("flash_failed", "head not written")

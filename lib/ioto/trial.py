@@ -13,7 +13,7 @@ from .watch import rSignal, rSignalSync, watchers
 
 
 async def run(agent):
-    """Run the trial; True if it is over.
+    """Run the trial; True if it is finished.
 
     False: the next round continues the trial, because there is no image to roll back to, or, on Linux, because the
     cloud has not answered yet. In all other cases the board is reset.
@@ -96,7 +96,7 @@ def _raise_floor(agent):
         if not floor or compare(version, floor) > 0:
             agent.board.raise_floor(version)
     except OSError as e:
-        log("error", "the version floor is kept in the record only: %r" % e)
+        log("error", "version floor stored only in the record: %r" % e)
 
 
 def _confirm(board):
@@ -125,7 +125,7 @@ def _give_back(agent, e):
         if _no_rollback(agent):
             board.go_back()
     except OSError as error:  # no image to roll back to: the next trial may succeed
-        log("error", "going back: %r" % error)
+        log("error", "can't roll back: %r" % error)
         return
     rSignalSync("device:rollback", e)
     if not board.raw:

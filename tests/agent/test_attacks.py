@@ -179,7 +179,7 @@ def test_image_mixed_over_two_connections_is_refused(tmp_path):
 
     serve_as(rig, "images.test", secure(ScriptedServer(store)))
     run = rig.run(until_s=4 * HOUR)
-    assert "download lost at block" in run.console and "FAILED checksum_mismatch" in run.console, run.console[-1500:]
+    assert "connection lost at block" in run.console and "FAILED checksum_mismatch" in run.console, run.console[-1500:]
     assert rig.board.read_slot("ota_1") == b"" and rig.board.describe_otadata() == "1/VALID -"
     check_honest_release_installs(rig, cloud)
 
@@ -278,7 +278,7 @@ def test_server_that_sends_too_slowly_is_given_up(tmp_path):
     )
     before = slots(rig)
     run = rig.run(until_s=HOUR)
-    assert slots(rig) == before and run.ended == "time" and run.console.count("download lost at block 0") > 6
+    assert slots(rig) == before and run.ended == "time" and run.console.count("connection lost at block 0") > 6
     check_honest_release_installs(rig, cloud)
 
 

@@ -46,7 +46,7 @@ def test_version_edited_in_ioto_json_becomes_the_device_version(tmp_path):
     assert overview.devices(rig.site)[0]["version"] == "1.0.1"
     rig.board.write_files({"ioto.json": config(version="2.0.0")})
     run = rig.run(until_s=3 * HOUR)
-    assert "version 2.0.0 from ioto.json, instead of 1.0.1" in run.console
+    assert "using version 2.0.0 of ioto.json instead of 1.0.1" in run.console
     assert overview.devices(rig.site)[0]["version"] == "2.0.0"
     rig.publish(rig.image(2), "1.5.0")
     assert rig.run(until_s=3 * HOUR).slots == ["ota_1"]

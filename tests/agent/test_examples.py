@@ -59,7 +59,7 @@ def test_blink(tmp_path):
     rig.board.hardware._pin = lambda a, b, data: (levels.append((rig.now(), b)) or 1, b"")
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=60)
-    assert "from now on version 1.0.1\n" in run.console and "confirmed 1.0.1\n" in run.console and confirmed(rig)
+    assert "installing version 1.0.1\n" in run.console and "confirmed 1.0.1\n" in run.console and confirmed(rig)
     assert len([level for at, level in levels if level >= 0]) > 80, "it blinks before and after"
 
 
@@ -100,12 +100,12 @@ def test_display(tmp_path, presses, asked):
     def person(line):
         """Presses and releases the next button each time the display asks for it."""
         rig.board.hardware.pins.clear()
-        if "is here" in line and left:
+        if "is available" in line and left:
             rig.board.hardware.pins[left.pop(0)] = 0
 
-    run = rig.run(until_s=8000, console=person, stop=lambda line: line.startswith("This is version"))
-    assert run.ended == "stopped" and run.console.count("Version 1.0.1 is here") == asked, run.console
-    assert ("In an hour, then" in run.console) == (14 in presses) and rig.now() >= 3600 * (asked - 1)
+    run = rig.run(until_s=8000, console=person, stop=lambda line: line.startswith("Running version"))
+    assert run.ended == "stopped" and run.console.count("Version 1.0.1 is available") == asked, run.console
+    assert ("Asking again in an hour" in run.console) == (14 in presses) and rig.now() >= 3600 * (asked - 1)
 
 
 @pytest.mark.sweep
@@ -113,7 +113,7 @@ def test_display_does_not_apply_without_a_button(tmp_path):
     rig = Rig(tmp_path, main=source("display"))
     rig.publish(rig.image(1), "1.0.1")
     run = rig.run(until_s=200)
-    assert run.console.count("is here") == 1 and run.slots == ["ota_0"]
+    assert run.console.count("is available") == 1 and run.slots == ["ota_0"]
 
 
 def archive(**files):

@@ -175,7 +175,7 @@ def test_update_completes_if_the_nvs_is_full(tmp_path):
     cloud.release("1.0.2", sealed(rig.image(2), "1.0.2"))
     run = rig.run(until_s=2 * HOUR)
     installed(rig, run, "1.0.2")
-    assert "the version floor is kept in the record only" in run.console and rig.record()["floor"] == "1.0.2"
+    assert "version floor stored only in the record" in run.console and rig.record()["floor"] == "1.0.2"
 
 
 # ---- power cuts

@@ -87,13 +87,13 @@ def test_only_the_owner_can_read_files_with_the_password(tmp_path, made):
 
 WRONG = [
     ("--ca", "ca.key", "a private key: boards get the certificate"),
-    ("--ca", "text.pem", "no certificate in it"),
-    ("--ca", "cut.pem", "bad certificate, the 1. in it"),
-    ("--ca", "release.pub.pem", "no certificate in it"),
+    ("--ca", "text.pem", "contains no certificate"),
+    ("--ca", "cut.pem", "certificate 1 is invalid"),
+    ("--ca", "release.pub.pem", "contains no certificate"),
     ("--ca", "release.pub.der", "release.pub.der: "),
     ("--key", "release.pem", "a private key: boards get the public one"),
-    ("--key", "ca.pem", "no RSA public key in PEM or DER"),
-    ("--key", "text.pem", "no RSA public key in PEM or DER"),
+    ("--key", "ca.pem", "not an RSA public key (PEM or DER)"),
+    ("--key", "text.pem", "not an RSA public key (PEM or DER)"),
     ("--builder", "http://cloud.test", "expected: an https URL"),
     ("--version", "1/2", "not a SemVer version"),
 ]

@@ -44,8 +44,8 @@ def check(found, budgets, where):
         elif figure > budget:
             wrong.append("%s takes %d bytes, its budget is %d: make it smaller" % (name, figure, budget))
         elif figure * SLACK + 200 < budget:
-            wrong.append("%s takes %d bytes only: lower its budget in %s from %d" % (name, figure, where, budget))
-    wrong += ["%s is not there any more: take it out of %s" % (name, where) for name in budgets if name not in found]
+            wrong.append("%s takes only %d bytes: lower its budget in %s from %d" % (name, figure, where, budget))
+    wrong += ["%s no longer exists: remove it from %s" % (name, where) for name in budgets if name not in found]
     assert not wrong, "\n".join(wrong)
 
 

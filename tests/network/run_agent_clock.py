@@ -1,6 +1,6 @@
 """Run an agent that sets this process's clock, with libfaketime: run_agent_clock.py LIB FOLDER ROUNDS LAST.
 
-After each round, prints the time, whether it is known, the reason of the last failure, and the last known time.
+After each round, prints the time, whether it is known, the reason for the last failure, and the last known time.
 """
 
 import asyncio

@@ -105,7 +105,7 @@ class World:
         conn.sendall(b"HTTP/1.1 200 OK\r\n%sContent-Length: 2\r\n\r\n%s" % (date.encode(), body))
 
     def run(self, clock, rounds=1, last=0):
-        """[(time of the clock, is it known, reason of the failure, last known time)] after each round."""
+        """[(time of the clock, is it known, reason for the failure, last known time)] after each round."""
         stamp = self.folder / "clock"
         stamp.write_text(clock + "\n")
         environment = dict(

@@ -76,7 +76,7 @@ def test_a_connection_is_not_reused_after_a_body_without_length_or_an_unread_bod
 
 
 def test_a_connection_that_the_server_closed_between_requests(serve, serve_tls):
-    """The client notices this before it sends a request, so no request is sent twice."""
+    """The client notices the closed connection before it sends a request, so no request is sent twice."""
     for start, more in ((serve, {}), (serve_tls, serve_tls.trust["asyncio"])):
         server = start(OK)
         result = one(server.url, **dict(more, keep=True, times=4, pause_ms=100))

@@ -117,7 +117,7 @@ def wants_a_certificate(folder):
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_only_tls_1_2_is_accepted(secure, folder):
-    """MicroPython's Mbed TLS reports older versions; for 1.3, only the server reports that the client refuses it."""
+    """MicroPython's Mbed TLS detects older versions; a server that requires TLS 1.3 ends the handshake itself."""
     for version, why in (
         ("TLSv1", "tls_version"),
         ("TLSv1_1", "tls_version"),
@@ -143,7 +143,7 @@ def test_a_server_that_requires_a_client_certificate(secure, folder):
 
 
 def test_a_certificate_that_is_switched_after_a_redirect(secure, folder):
-    """The redirect leads to another server with an invalid certificate, or to the same one, which now uses it too."""
+    """The redirect leads to a server with an invalid certificate, or back to the first, which now uses it too."""
     switched = secure("self-signed")
     first = secure("server", b"HTTP/1.1 307 X\r\nLocation: %s/\r\nContent-Length: 0\r\n\r\n" % switched.url.encode())
     assert reason(ask(first, folder)) == "tls_untrusted" and not switched.requests

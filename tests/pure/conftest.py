@@ -17,7 +17,7 @@ import pytest
 
 HERE = Path(__file__).parent
 LIB = HERE.parent.parent / "lib"
-VECTORS = Path("../shared/vectors")  # published tests of others, beside the repository
+VECTORS = Path("../shared/vectors")  # published test vectors of other projects, in a folder beside the repository
 RUNNER = HERE / "run_micropython.py"
 DIGEST = "digest: "
 # Only for `make sweep`, because each takes seconds. A marker would need pytest, which these files can't import on
@@ -67,7 +67,7 @@ class OnMicroPython(pytest.Item):
         if self.called.startswith("digest_"):
             here = getattr(load(self.path), self.called)()
             there = [line for line in printed.splitlines() if line.startswith(DIGEST)][-1][len(DIGEST) :]
-            assert there == here, "MicroPython and CPython disagree over the sweep %s" % self.called
+            assert there == here, "MicroPython and CPython have different results for %s" % self.called
 
     def repr_failure(self, excinfo):
         return str(excinfo.value) if excinfo.errisinstance(AssertionError) else super().repr_failure(excinfo)

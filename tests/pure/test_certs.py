@@ -24,7 +24,7 @@ def read(text):
     try:
         return list(certs.certificates(text.encode()))
     except ValueError as e:
-        return [] if str(e) == "no certificate in it" else None
+        return [] if str(e) == "contains no certificate" else None
 
 
 def test_certificates_in_pem_and_der():

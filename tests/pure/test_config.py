@@ -189,14 +189,14 @@ def test_unknown_keys_get_a_hint():
     refused('{"prodcut": "x"}', "prodcut: unknown key (product?)", "api", "product", "update", "wifi")
     refused(
         '{"update": {"shedule": "day"}}',
-        "update.shedule: unknown key (update.schedule?); here are alone, apply, attempts",
+        "update.shedule: unknown key (update.schedule?); known keys: alone, apply, attempts",
         "schedule",
     )
-    refused('{"services": {"updates": true}}', "services.updates: unknown key (services.update?); here are update")
+    refused('{"services": {"updates": true}}', "services.updates: unknown key (services.update?); known keys: update")
     refused('{"update": {"apply": {"x": 1}}}', "update.apply: ", "not a window")
     refused('{"update.apply": "day"}', "update.apply: unknown key")
     for section in sorted(set(k.split(".")[0] for k in DEFAULTS if "." in k)):
-        refused(json.dumps({section: {"x": 1}}), section + ".x: unknown key; here are ")
+        refused(json.dumps({section: {"x": 1}}), section + ".x: unknown key; known keys: ")
         for value in (1, "x", None, [], True):
             refused(
                 json.dumps({section: value}),
@@ -207,7 +207,7 @@ def test_unknown_keys_get_a_hint():
 def test_keys_that_require_other_keys():
     refused("{}", "builder: needed to register: ", "or api and token")
     refused('{"api": "https://a"}', "builder: needed")
-    refused('{"builder": "http://b", "tls": {"cert": "there"}}', "tls.key: needed with tls.cert")
+    refused('{"builder": "http://b", "tls": {"cert": "there"}}', "tls.key: required with tls.cert")
     with Folder() as folder:
         for flat in (
             {"services.update": False},
@@ -261,8 +261,8 @@ def test_file_of_ioto_itself():
 
 
 def test_two_names_of_one_key_are_refused():
-    refused('{"builder": "http://a", "api": {"builder": "http://b"}}', "builder: given by two names: keep one of them")
-    refused('{"tls": {"ca": "there", "authority": "there"}}', "tls.ca: given by two names: keep one of them")
+    refused('{"builder": "http://a", "api": {"builder": "http://b"}}', "builder: set by two keys: keep one of them")
+    refused('{"tls": {"ca": "there", "authority": "there"}}', "tls.ca: set by two keys: keep one of them")
 
 
 def test_dotted_and_nested_keys_are_equal():
@@ -277,9 +277,9 @@ def test_unreadable_files_are_refused():
     refused("[1]", "not an object in braces")
     refused('"x"', "not an object in braces")
     refused("null", "not an object in braces")
-    refused("", "line 1 column 1: a value is wanted")
-    refused('{\n  "product": "x",\n  "api": y\n}', "line 3 column 10: a value is wanted")
-    refused('{"product": "x', "line 1 column 15: text without end")
+    refused("", "line 1 column 1: expected a value")
+    refused('{\n  "product": "x",\n  "api": y\n}', "line 3 column 10: expected a value")
+    refused('{"product": "x', "line 1 column 15: unterminated string")
     refused("{'product': 'x'}", "this is JSON5: name the file .json5")
     refused('{"product": "x"} // c', "this is JSON5: name the file .json5")
     refused(b'{"product": "\xff\xfe"}', "not UTF-8")
@@ -303,7 +303,7 @@ def test_json_beside_json5_is_refused():
             assert error.startswith(folder.path + stem + ".json: not found") and least in error, error
             folder.write(stem + ".json", "{}")
             folder.write(stem + ".json5", "{}")
-            assert "%s.json5: keep one of them" % stem in error_of(read, folder)
+            assert "%s.json5 exists too: keep one of them" % stem in error_of(read, folder)
 
 
 def test_device_properties_are_unchanged():

@@ -8,7 +8,7 @@ from ioto.errors import UpdateError
 
 
 def refused(function, *args):
-    """The reason of the refusal, or None."""
+    """The reason for the refusal, or None."""
     try:
         function(*args)
     except UpdateError as e:

@@ -1,4 +1,4 @@
-"""Files of Ioto's own agent: their form, key names, ignored keys, and where a wrong key is still an error."""
+"""Files of Ioto's own agent: their form, key names, ignored keys, and the unknown keys that are errors."""
 
 import json
 
@@ -6,7 +6,7 @@ from config_files import Folder, nested, refused
 from ioto import config, ioto_keys
 from ioto.config import DEFAULTS, ConfigError
 
-# Every key of the files that Ioto publishes with its apps and tests, at the same places.
+# Every key of the files that Ioto publishes with its apps and tests, in the same places.
 PUBLISHED = """
 {
     version: '1.0.0', profile: 'dev', app: "demo",
@@ -68,7 +68,7 @@ def test_published_files_load():
     assert found["update.script"] == "scripts/update" and found["services.update"] is True
     assert found["tls.cert"] == found["tls.key"] == ""
     warned = [message for level, message in notes if level == "warn"]
-    assert warned == ["ioto.json5: tls.certificate: ignored, it and tls.key do not exist"], warned
+    assert warned == ["ioto.json5: tls.certificate: ignored: its file or tls.key's does not exist"], warned
     told = [message for level, message in notes if level == "info"]
     assert len(told) == len(set(told)) == len(notes) - 1
     for key in ("app", "database", "mqtt", "timeouts", "scripts.reset", "services.test", "services.mqtt", "log.path"):
@@ -82,7 +82,7 @@ def test_error_without_a_builder_names_iotos():
     except ConfigError as e:
         assert "builder: needed to register" in str(e) and "https://api.admin.embedthis.com/api" in str(e)
     else:
-        raise AssertionError("registered where?")
+        raise AssertionError("accepted without a builder")
     found, _ = noted(
         PUBLISHED.replace("builder: 'https://builder.example/api',", "").replace("update: true", "update: false")
     )
@@ -150,7 +150,7 @@ def test_conditional_settings_of_the_profile():
     except ConfigError as e:
         assert "update.period" in str(e)
     else:
-        raise AssertionError("a bad period in a profile")
+        raise AssertionError("accepted a bad period in a profile")
 
 
 def test_unknown_keys_in_a_file_of_ioto():
@@ -172,7 +172,7 @@ def test_unknown_keys_in_a_file_of_ioto():
         found, notes = noted(text)
         assert ("warn", "ioto.json5: %s: unknown key%s, ignored" % (key, hint)) in notes, (key, notes)
         assert set(found) == set(DEFAULTS)
-        refused(json.dumps(nested({key: 1})), key + ": unknown key" + hint + "; here are ")  # in this project's form
+        refused(json.dumps(nested({key: 1})), key + ": unknown key" + hint + "; known keys: ")  # in this project's form
     for key, near in (
         ("update.shedule", "update.schedule"),
         ("update.x", ""),
@@ -192,7 +192,9 @@ def test_unknown_keys_in_a_file_of_ioto():
         for others in ({}, {"app": "demo"}):
             flat = dict(others)
             flat[key] = 1
-            refused(json.dumps(nested(flat)), key + ": unknown key" + (" (%s?)" % near if near else "") + "; here are ")
+            refused(
+                json.dumps(nested(flat)), key + ": unknown key" + (" (%s?)" % near if near else "") + "; known keys: "
+            )
 
 
 def test_ignored_keys_are_not_ours():

@@ -123,7 +123,7 @@ def test_long_files_in_many_scripts():
     try:
         loads(text[:-1] + "'\u20ac' = 1")
     except ValueError as e:
-        assert "line 402 column 5: : is wanted" in str(e), str(e)
+        assert "line 402 column 5: expected :" in str(e), str(e)
     else:
         raise AssertionError("accepted")
 

@@ -1,4 +1,4 @@
-"""The record: a cut at any byte of any write leaves the old or the new one; invalid data is never accepted."""
+"""A power cut at any byte of a write leaves the old or the new record; invalid data is never accepted."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The envelope and the manifest: which are accepted, and that all others are refused."""
+"""Valid envelopes and manifests are accepted; all others are refused."""
 
 import json
 
@@ -26,7 +26,7 @@ BOARD = {
 
 
 def reason(function, *arguments):
-    """The reason of the refusal, or None."""
+    """The reason for the refusal, or None."""
     try:
         function(*arguments)
     except UpdateError as e:

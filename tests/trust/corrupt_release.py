@@ -27,7 +27,7 @@ class Random:
 
 
 def decided(block, keys):
-    """The manifest that the agent would accept, or the reason of its refusal."""
+    """The manifest that the agent would accept, or the reason for its refusal."""
     try:
         found = release.unwrap(block)
         for _ in release.verify(found, keys):

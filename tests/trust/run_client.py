@@ -1,6 +1,6 @@
 """Run the client that the agent creates from FOLDER's ioto.json, on the unix port; arguments: LIB FOLDER URL...
 
-Prints the verify_mode of its TLS context, then the status, or the reason of the failure, of each URL.
+Prints the verify_mode of its TLS context, then the status of each URL, or the reason for the failure.
 """
 
 import asyncio

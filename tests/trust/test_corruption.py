@@ -43,7 +43,7 @@ def test_no_corruption_is_accepted(signed, count, there):
         "signature_invalid",
         "manifest_malformed",
         "unsigned",
-        "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537",
+        "not an RSA public key (PEM or DER) of 2048 to 4096 bits with exponent 65537",
     } <= set(told), told
     assert told["signature_invalid"] > count / 5 and told["unchanged"] < count / 6, told
     assert on_micropython(*signed, count, there) == corrupt_release.run(*signed, count, there)

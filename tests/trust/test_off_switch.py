@@ -98,7 +98,7 @@ def test_disabling_any_check_is_noticed(world, tmp_path, switch):
     shutil.copytree(LIB, tmp_path / "lib")
     for name, old, new in SWITCHES[switch]:
         file = tmp_path / "lib" / "ioto" / (name + ".py")
-        assert file.read_text().count(old) == 1, "this test no longer knows %s.py" % name
+        assert file.read_text().count(old) == 1, "%s.py has changed: adapt this test" % name
         file.write_text(file.read_text().replace(old, new))
     found = asked(tmp_path / "lib", folder, {name: servers[name] for name in ("other", "to-other")})[1]
     assert "200" in found.values(), found

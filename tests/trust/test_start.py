@@ -13,25 +13,25 @@ from issue_certificates import HERE, Certificate
 from loopback import LIB, MICROPYTHON, Server
 
 HTTPS = {"builder": "https://cloud.example"}
-NO_KEY = "no RSA public key in PEM or DER, of 2048 to 4096 bits and with the exponent 65537"
+NO_KEY = "not an RSA public key (PEM or DER) of 2048 to 4096 bits with exponent 65537"
 GOOD = {**HTTPS, "tls.ca": "ca.pem", "update.keys": "release.pem"}
 CASES = {
     "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca must name the authorities to trust"),
     "so the api": (
         {"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca must name the authorities to trust"),
     "http": ({"builder": "http://a"},
-    "ioto.json: builder: plain http: use https, or set tls.plain, and anyone can read and change it"),
+    "ioto.json: builder: plain http: use https (or tls.plain, which lets anyone read and change the traffic)"),
     "https with what does not verify": (
         {**GOOD, "update.transport": "urequests"},
-        "ioto.json: builder: https: urequests verifies no server: use asyncio, or set tls.verify to false, and anyone "
-        "can pose as it"),
+        "ioto.json: builder: https: urequests can't verify servers: use asyncio (or tls.verify false, which lets "
+        "anyone pose as the server)"),
     "the same in so many words": ({**GOOD, "update.transport": "urequests", "tls.verify": False},
     "starts ['tls.verify is false: anyone can pose as the cloud']"),
-    "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: no certificate in it"),
+    "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: contains no certificate"),
     "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"},
-    "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
+    "ioto.json: tls.ca: cut.pem: certificate 1 is invalid"),
     "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]},
-    "ioto.json: tls.ca: cut.pem: bad certificate, the 1. in it"),
+    "ioto.json: tls.ca: cut.pem: certificate 1 is invalid"),
     "a certificate of another kind": ({**GOOD, "tls.ca": "cut.der"}, "ioto.json: tls.ca: cut.der: invalid cert"),
     "a key that is none": ({**GOOD, "update.keys": ["release.pem", "text.pem"]},
     "ioto.json: update.keys: text.pem: " + NO_KEY),
@@ -40,9 +40,9 @@ CASES = {
     "the private key": ({**GOOD, "update.keys": "private.pem"}, "ioto.json: update.keys: private.pem: " + NO_KEY),
     "a short key": ({**GOOD, "update.keys": "short.pem"}, "ioto.json: update.keys: short.pem: " + NO_KEY),
     "its own key is none": ({**GOOD, "tls.cert": "ca.pem", "tls.key": "text.pem"},
-    "ioto.json: tls.cert: it, or tls.key: invalid key"),
+    "ioto.json: tls.cert: unusable with tls.key: invalid key"),
     "its own certificate is none": ({**GOOD, "tls.cert": "text.pem", "tls.key": "ca.key"},
-    "ioto.json: tls.cert: it, or tls.key: invalid cert"),
+    "ioto.json: tls.cert: unusable with tls.key: invalid cert"),
     "all of it": (GOOD, "starts []"),
     "in DER": ({**GOOD, "tls.ca": "ca.der", "update.keys": ["release.der", "release.pem"]}, "starts []"),
     "no keys": ({**HTTPS, "tls.ca": "ca.pem"}, "starts ['no update.keys: unsigned images are installed']"),
