@@ -7,7 +7,7 @@ from rig import MAIN, Rig
 
 HOUR = 3600
 DATA = """
-# The application's own, in bytes of the chip's width.
+# Data of the application; the argument is in KB of the chip's memory.
 kept = [bytearray(1024 * 29 // 20) for _ in range(%d)]
 """
 ASKED_ONCE = """
