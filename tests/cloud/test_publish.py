@@ -88,8 +88,8 @@ def test_a_damaged_whole_firmware_file_is_refused_as_damaged(cloud, ioto):
         ("short", whole[:0x8000]),
     ):
         said = (
-            "image.bin: the table has factory at 0x10000, but no application is there: is the file cut short?: "
-            "build or download it again"
+            "image.bin: the partition table has factory at 0x10000, but there is no application: is the file cut short?"
+            ": build or download it again"
         )
         if what != "short":
             said = "image.bin: the application at 0x10000 is damaged or cut short: .*: build or download it again"

@@ -195,7 +195,8 @@ def test_warnings_about_a_pin_or_retry_without_effect(cloud, ioto):
     send_report(cloud, "D1", "failed", attempt=3)
     control.change_state(cloud.site, "thermo@2.0.0", "paused")
     assert (
-        "no device is offered it now: it is paused" in ioto("updates", "retry", "thermo@2.0.0", "--data", "site").stderr
+        "no device is offered the update now, because it is paused"
+        in ioto("updates", "retry", "thermo@2.0.0", "--data", "site").stderr
     )
 
 

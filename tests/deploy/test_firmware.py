@@ -49,7 +49,7 @@ def device(tmp_path):
         [tmp_path / "tls" / "ca.pem"],
     )
     done = command("ioto", "freeze", tmp_path / "device")
-    assert done.returncode == 0 and "anyone who has the image can read these files" in done.stderr, done.stderr
+    assert done.returncode == 0 and "anyone who has the firmware image can read these files" in done.stderr, done.stderr
     return tmp_path / "device"
 
 

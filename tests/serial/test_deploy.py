@@ -97,7 +97,7 @@ def test_a_full_file_system_changes_nothing(port, folder, flash):
     (folder / "big.bin").write_bytes(bytes(900_000))
     (folder / "main.py").write_text("print('new')\n")
     result = deploy(port, folder)
-    assert result.returncode == 1 and "bytes free, 2 files need" in result.stderr
+    assert result.returncode == 1 and "bytes free, but 2 files need" in result.stderr
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
@@ -147,7 +147,7 @@ def test_a_file_system_that_fills_up_during_the_copy(folder, flash):
         made = copy_files.plan(it, files)
         assert set(made.write) == {"main.py", "more.bin"}
         assert it.run(FILL, 60).strip() == "28"
-        with pytest.raises(prompt.PromptError, match="the board says: OSError: .*28"):
+        with pytest.raises(prompt.PromptError, match="the board reports: OSError: .*28"):
             copy_files.apply(it, made)
     found = files_of(flash)
     assert b"print('new')" not in found["main.py"] and not any(name.startswith(copy_files.STAGING) for name in found)

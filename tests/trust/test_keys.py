@@ -223,7 +223,7 @@ def test_files_that_are_not_published(key, image, tmp_path):
     refused(
         ioto("publish", file, "--version", "1.1.1", *site), "its release manifest contains version 1.1.0, not 1.1.1"
     )
-    refused(ioto("sign", file, "--key", key, "--product", "THERMO1", "--version", "1.1.0"), "signed already")
+    refused(ioto("sign", file, "--key", key, "--product", "THERMO1", "--version", "1.1.0"), "already signed")
     refused(ioto("sign", image, "--key", key, "--product", "THERMO1", "--version", "one"), "not a SemVer")
     refused(ioto("sign", key, "--key", key, "--product", "THERMO1", "--version", "1.0.0"), "--any-file")
     common = ("--key", key, "--product", "THERMO1", "--version", "1.0.0")

@@ -47,7 +47,7 @@ def migrate(data: str, to: str, json: bool) -> None:
 @data_option
 @json_option
 def backup(folder: str, data: str, json: bool) -> None:
-    """Copy the whole site, as it is at one moment, to the new folder DIR; servers may keep running.
+    """Copy the whole site, in a consistent state, to the new folder DIR; servers may keep running.
 
     Keep the copy private: it contains the keys that sign links and webhooks.
     """
@@ -63,7 +63,7 @@ def backup(folder: str, data: str, json: bool) -> None:
 @data_option
 @json_option
 def restore(folder: str, data: str, json: bool) -> None:
-    """Create a site from the backup in DIR, in the new folder --data or where its site.toml says."""
+    """Create a site from the backup in DIR: in the new folder --data, or where the site.toml in that folder says."""
     from ioto_tools.cloud.site import backup
 
     with _progress_bars(json) as progress:
@@ -85,7 +85,7 @@ def _print_summary(copied: Copied, json: bool, words: str) -> None:
 
 @contextmanager
 def _progress_bars(json: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield progress(what, done, total), which draws bars on a terminal. Errors are shown as click shows them."""
+    """Yield progress(what, done, total), which draws bars on a terminal. The site's errors become click errors."""
     from rich.console import Console
     from rich.progress import Progress
 

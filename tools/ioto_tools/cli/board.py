@@ -187,7 +187,7 @@ SECONDS = click.option(
 SIMULATED = click.option(
     "--simulated",
     is_flag=True,
-    help="Run on simulated time, as fast as possible; the servers of --peer stay in real time.",
+    help="Run in simulated time, as fast as possible; the servers of --peer stay in real time.",
 )
 FAULT = click.option(
     "--fault",

@@ -33,7 +33,7 @@ for command in (serve, nginx, unit, link_key, migrate, backup, restore):
     help="Folder for the files.",
 )
 def certificate(names: tuple[str, ...], out: str) -> None:
-    """Create a certificate for a server that boards reach as NAME, and your own authority.
+    """Create your own certificate authority, and a certificate for the server that boards reach as NAME.
 
     NAME is a host name or an IP address. Use this for a site without a public name. If the folder already contains
     an authority, it is kept, so boards that trust it keep working.
@@ -57,6 +57,6 @@ def certificate(names: tuple[str, ...], out: str) -> None:
     )
     click.echo("%s/ca.key      issues the next certificate: keep it private" % out)
     click.echo(
-        "A stock ESP32 without PSRAM verifies this chain beside an application with 40 KB of data, a public "
-        "authority's beside 20 KB."
+        "A stock ESP32 without PSRAM verifies this chain beside an application with 40 KB of data, and the chain "
+        "of a public authority beside 20 KB."
     )

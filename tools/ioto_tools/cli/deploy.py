@@ -78,7 +78,7 @@ def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: b
     """Copy FOLDER's files and the agent to the board at PORT, only those that changed.
 
     The record and provision.json are kept. A file that was changed on the board since the last deployment is kept,
-    and its differences are shown. The application is stopped meanwhile; a soft reset starts it again.
+    and its differences are shown. The application is stopped during the copy; a soft reset starts it again.
     """
     from rich.progress import Progress
 
@@ -148,7 +148,7 @@ def info(port: str | None, as_json: bool, wait_s: int, reset: bool) -> None:
 def log(port: str | None) -> None:
     """Print the output of the board at PORT, including the agent's log. Ctrl-C stops; the board keeps running.
 
-    If the port disappears, as that of a board with native USB does at a reset, the command waits for it.
+    A board with native USB loses its port at a reset; the command then waits until the port is back.
     """
     from ..deploy import follow
     from ..deploy.serial_port import PortError

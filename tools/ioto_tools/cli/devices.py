@@ -41,7 +41,7 @@ device_product_option = click.option(
     cls=RenamedOption,
     was="--where",
     metavar="EXPR",
-    help="Only devices that this policy matches, by their last check-in (docs/policy.md).",
+    help="Only devices whose last check-in matches this policy (docs/policy.md).",
 )
 @click.option("--group", metavar="GROUP", help="Only devices of this group (`ioto groups`).")
 @data_option
@@ -166,8 +166,8 @@ def device_new(id: str, product: str, data: str, json: bool) -> None:
 def device_remove(id: str, product: str | None, data: str) -> None:
     """Remove device ID and invalidate its token.
 
-    The device is notified at its next request and registers again, as any board can that knows its product's id.
-    Its history is kept.
+    The device is notified at its next request and registers again, because any board with the id of a product can
+    register. The history of the device is kept.
     """
     with open_site(data) as site:
         control.remove(site, id, product)
@@ -179,10 +179,10 @@ def device_remove(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_revoke(id: str, product: str | None, data: str) -> None:
-    """Invalidate the tokens of device ID, which gets no other before `ioto device claim`.
+    """Invalidate the tokens of device ID, and issue no other before `ioto device claim`.
 
-    The device is notified at its next request. Use this if a token may have leaked, since the next client to
-    register could be the device or the thief.
+    The device is notified at its next request. Use this if a token may have leaked: the next client that registers
+    with this id could be the device or the thief.
     """
     with open_site(data) as site:
         control.revoke(site, id, product)
@@ -201,8 +201,8 @@ def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
     """Replace the tokens of the devices ID..., or of all devices of --product, at their next check-in.
 
     The old token is valid until the device has used the new one. Clients other than this project's agent, such as
-    EmbedThis' updaters, never accept a new token and keep theirs: the command lists them. Give them a token from
-    `ioto device new`.
+    EmbedThis' updaters, never accept a new token and keep the old one: the command lists these devices. Create a
+    token for each of them with `ioto device new`.
     """
     if not ids and not product:
         raise click.UsageError("give device ids, or --product for all of its devices")
@@ -227,8 +227,8 @@ def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
 def device_claim(id: str, product: str | None, data: str) -> None:
     """Let device ID register: the next client that registers with this id gets the device's token.
 
-    The first use of the token invalidates all others. For devices of a product created with --require-claim,
-    devices that were released or whose tokens were revoked, and boards whose flash was erased.
+    The first use of the token invalidates all others. Use this for devices of a product created with
+    --require-claim, devices that were released or whose tokens were revoked, and boards whose flash was erased.
     """
     with open_site(data) as site:
         control.claim(site, id, product)
@@ -240,7 +240,7 @@ def device_claim(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_release(id: str, product: str | None, data: str) -> None:
-    """Release device ID: it loses its token and gets no other before it is claimed.
+    """Release device ID: invalidate its token, and issue no other before it is claimed.
 
     The device is notified at its next request and forgets its token.
     """
@@ -255,7 +255,7 @@ def device_release(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_pin(id: str, version: str, product: str | None, data: str) -> None:
-    """Pin device ID to VERSION: whatever its policy, it is offered only this version, even a lower one.
+    """Pin device ID to VERSION: it is offered only this version, even a lower one, whatever the release's policy.
 
     A board accepts a lower version only if the release was signed with --allow-downgrade or --downgrade-from.
     """

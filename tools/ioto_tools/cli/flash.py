@@ -55,42 +55,42 @@ SLOT_SIZE = click.option(
 SOURCE = click.option(
     "--source",
     is_flag=True,
-    help="Install the agent as .py files, to read and change on the board; they take twice the space and more RAM.",
+    help="Install the agent as .py files, to read and change on the board; they need twice the space and more RAM.",
 )
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "--product", default="PRODUCT-ID", help="Product id with which boards register; `ioto product list` shows yours."
+    "--product",
+    default="PRODUCT-ID",
+    help="Product id with which the board registers; `ioto product list` shows your products.",
 )
 @click.option(
     "--builder",
     metavar="URL",
     default="https://cloud.example.com",
     show_default=True,
-    help="Address of your device cloud, where boards register.",
+    help="URL of your device cloud, where the board registers.",
 )
 @click.option(
     "--ca",
     "authorities",
     multiple=True,
     type=FILE,
-    help="Certificate of the authority that signs the cloud's, as `ioto cloud certificate` creates it.",
+    help="Certificate of the authority that signed the cloud's certificate; `ioto cloud certificate` creates both.",
 )
 @click.option(
     "--key",
     "keys",
     multiple=True,
     type=FILE,
-    help="Public release key, as `ioto keys new` creates it: the board then installs only releases "
-    "that are signed with it.",
+    help="Public release key, created by `ioto keys new`. The board then installs only releases "
+    "that are signed with this key.",
 )
 @click.option("--ssid", default="", help="Name of the Wi-Fi network.")
 @password_option
-@click.option(
-    "--version", default="1.0.0", show_default=True, help="Version (SemVer) of the software that the board starts with."
-)
+@click.option("--version", default="1.0.0", show_default=True, help="Version (SemVer) of the board's first software.")
 def init(
     folder: Path,
     product: str,
@@ -101,9 +101,9 @@ def init(
     password: str,
     version: str,
 ) -> None:
-    """Create FOLDER with a board's files: boot.py, main.py, ioto.json, device.json, and the files it trusts.
+    """Create FOLDER with a board's files: boot.py, main.py, ioto.json, device.json, certificates and keys.
 
-    --ca and --key may be given more than once; their files are copied.
+    --ca and --key may be repeated; their files are copied into FOLDER.
     """
     from ioto.config import load
 
@@ -169,7 +169,7 @@ def print_settings_warnings(folder: Path) -> None:
 def freeze(folder: Path) -> None:
     """Prepare FOLDER for your own firmware: write its product, version and settings to ioto_build.py.
 
-    firmware/manifest.py of the sources freezes this file, the agent, and FOLDER's boot.py and main.py.
+    firmware/manifest.py in the repository freezes this file, the agent, and FOLDER's boot.py and main.py.
     """
     from ..deploy import frozen
 
@@ -178,7 +178,7 @@ def freeze(folder: Path) -> None:
     except ValueError as e:
         fail("freeze", e)
     click.echo("%s: %s" % (folder / frozen.NAME, ", ".join(names)))
-    click.echo("note: anyone who has the image can read these files, including a Wi-Fi password", err=True)
+    click.echo("note: anyone who has the firmware image can read these files, including a Wi-Fi password", err=True)
     print_settings_warnings(folder)
 
 
@@ -190,7 +190,7 @@ def freeze(folder: Path) -> None:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="File to write: the whole flash, from address 0.",
+    help="Output file: the whole flash, from address 0.",
 )
 @click.option(
     "--flash-size",
@@ -262,20 +262,22 @@ def image(
 @click.option(
     "--flash-size",
     type=click.Choice(list(FLASH_SIZES)),
-    help="Use only this much of the flash; by default, all that the chip reports.",
+    help="Use only this much of the flash; by default, the size that the chip reports.",
 )
 @SLOT_SIZE
 @SOURCE
 @click.option("--erase", is_flag=True, help="Erase the whole chip first; NVS, files and provisioning are lost.")
 @click.option("--dry-run", is_flag=True, help="Inspect the board, show what would change, and write nothing.")
 @yes_option
-@click.option("--no-stub", is_flag=True, help="Use only the chip's own loader: slower, for ports that lose bytes.")
+@click.option(
+    "--no-stub", is_flag=True, help="Use only the chip's ROM bootloader, which is slower: for ports that lose bytes."
+)
 @click.option(
     "--before",
     type=click.Choice(["default-reset", "usb-reset", "no-reset"]),
     default="default-reset",
     show_default=True,
-    help="How to reset the chip into its loader; no-reset: the loader is already running.",
+    help="How to reset the chip into its ROM bootloader; no-reset: it is already running.",
 )
 def flash(
     firmware: Path,
@@ -293,8 +295,8 @@ def flash(
 ) -> None:
     """Flash a board: FIRMWARE with two update slots, the agent, and FOLDER's files.
 
-    A board in use keeps its NVS and its files, except those that FOLDER or the agent replace. The command shows
-    what will change and asks for confirmation before it writes anything.
+    A board in use keeps its NVS and its files, except the files that FOLDER or the agent replaces. The command
+    shows what will change and asks for confirmation before it writes anything.
     """
     from ..deploy import flashing
     from ..deploy.device_files import device_files

@@ -84,7 +84,11 @@ def fleet() -> None:
     help="How much of an image to download.",
 )
 @click.option(
-    "--apply", default="5 secs", show_default=True, type=Duration(), help="Maximum wait between staged and applied."
+    "--apply",
+    default="5 secs",
+    show_default=True,
+    type=Duration(),
+    help="Maximum wait before a staged update is applied.",
 )
 @click.option(
     "--crash", default=0.0, type=SHARE, help="Share of devices whose new image is rolled back at each attempt."

@@ -29,7 +29,7 @@ _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 
 @contextmanager
 def click_errors() -> Iterator[None]:
-    """Show errors of keys and releases as click does."""
+    """Convert errors of keys and releases to click errors."""
     try:
         yield
     except (key_files.KeyFileError, release.ReleaseError) as e:
@@ -73,7 +73,7 @@ def keys() -> None:
     """Create and show the keys that sign releases.
 
     The private key signs; keep it off the servers. The public key goes onto the boards, where `update.keys` in
-    ioto.json names it: from then on, they install only what is signed with it.
+    ioto.json names it: from then on, they install only releases signed with it.
     """
 
 
@@ -87,8 +87,8 @@ def keys() -> None:
 def new(file: str, no_passphrase: bool) -> None:
     """Create a release key (RSA-3072) in the new file FILE.
 
-    FILE is the private key. The public key is written next to it, with .pub before the ending. The passphrase is
-    read from the variable IOTO_PASSPHRASE or from the terminal.
+    FILE is the private key. The public key is written next to it, with .pub before the extension. The passphrase
+    is read from the variable IOTO_PASSPHRASE or from the terminal.
     """
     public_file = public_path(file)
     with click_errors():
@@ -254,9 +254,9 @@ def signed_file(
 )
 @manifest_options
 def sign(image: str, key: str, product: str, version: str, out: str | None, **more: Any) -> None:
-    """Sign IMAGE as a release, on a machine that needs no network. Publish IMAGE.signed with `ioto publish`.
+    """Sign IMAGE as a release, without a network. Publish IMAGE.signed with `ioto publish`.
 
-    The signed file is the image with 4096 bytes in front that say for which product, chip and version it is. Any
+    The signed file begins with 4096 bytes that name the product, the chip and the version; the image follows. Any
     server can offer it; boards without keys accept it too.
     """
     out = out or image + ".signed"

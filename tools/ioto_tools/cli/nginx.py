@@ -43,8 +43,8 @@ def link_key(revoke: bool, data: str) -> None:
     """Sign the links to images with a new key from now on.
 
     This happens automatically every 90 days; existing links stay valid until they expire. With --revoke, they
-    become invalid within a minute: a device that is downloading is refused, checks in again and resumes its
-    download.
+    become invalid within a minute. A device that is downloading then checks in again and resumes its download
+    with a new link.
     """
     with open_site(data) as site:
         site.links.rotate(site.who, revoke)

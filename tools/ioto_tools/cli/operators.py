@@ -34,7 +34,7 @@ def token() -> None:
 @data_option
 @json_option
 def token_new(name: str, scope: str, expires: int | None, data: str, json: bool) -> None:
-    """Create a token for NAME, a person or a program, and print it, once. It is not stored.
+    """Create a token for NAME, a person or a program, and print it once: it is not stored.
 
     read allows reading everything except secrets; publish also allows publishing and changing releases; admin
     allows everything.

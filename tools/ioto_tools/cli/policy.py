@@ -32,13 +32,13 @@ def policy() -> None:
     cls=RenamedOption,
     was="--update",
     metavar="VERSION",
-    help="Version of the release: update.version and newVersion.",
+    help="Version of the release, for update.version and newVersion.",
 )
 @json_option
 def test(expression: str, file: str, version: str | None, json: bool) -> None:
     """Show whether the policy EXPR matches a device, and which of its terms are true.
 
-    A blank EXPR is the policy of a release without one: devices that run an older version.
+    A blank EXPR selects devices that run an older version, as for a release without a policy.
     """
     compiled = _compile(expression if expression.strip() else language.DEFAULT_POLICY)
     device, update = _read_device(file), _update_properties(version)

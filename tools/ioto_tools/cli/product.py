@@ -27,7 +27,7 @@ def product() -> None:
     cls=RenamedOption,
     was="--claim-by-hand",
     is_flag=True,
-    help="A device that registers gets no token before `ioto device claim`.",
+    help="A device that registers gets no token until `ioto device claim`.",
 )
 @data_option
 @json_option
@@ -50,7 +50,7 @@ def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json:
 @yes_option
 @data_option
 def product_delete(name: str, yes: bool, data: str) -> None:
-    """Delete the product NAME (or its id), which has no devices and no releases.
+    """Delete the product NAME (or its id). It must have no devices and no releases.
 
     Boards that know its id can't register any more. The audit log is kept.
     """
@@ -65,7 +65,7 @@ def product_delete(name: str, yes: bool, data: str) -> None:
 @data_option
 @json_option
 def product_list(data: str, json: bool) -> None:
-    """List the products with their ids and their numbers of devices and updates."""
+    """List the products: id, number of devices, new devices and updates."""
     with open_site(data) as site:
         found = overview.products(site)
     if json:

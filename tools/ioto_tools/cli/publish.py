@@ -46,16 +46,22 @@ if TYPE_CHECKING:
 )
 @click.option("--signed", is_flag=True, help="Refuse IMAGE unless it is signed.")
 @click.option("--description", default="", metavar="TEXT", help="What is new, shown by `ioto updates`.")
-@click.option("--disabled", is_flag=True, help="Publish, but offer it to no device before `ioto updates enable`.")
+@click.option(
+    "--disabled", is_flag=True, help="Publish IMAGE, but do not offer it to devices before `ioto updates enable`."
+)
 @click.option(
     "--require-approval",
     "approve_by_hand",
     cls=RenamedOption,
     was="--approve-by-hand",
     is_flag=True,
-    help="Publish, but offer it to no device before `ioto updates approve`.",
+    help="Publish IMAGE, but do not offer it to devices before `ioto updates approve`.",
 )
-@click.option("--dry-run", is_flag=True, help="Publish nothing; show which of the stored devices would be offered it.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Publish nothing; show how many stored devices would be offered it, and why others not.",
+)
 @terms_options
 @manifest_options
 @data_option
@@ -78,12 +84,12 @@ def publish(
 
     The options below can restrict which devices are offered it, how many, and when.
 
-    IMAGE is signed by `ioto sign`, signed here with --key, or not signed: then boards that have keys refuse it.
+    IMAGE may be signed by `ioto sign`, or here with --key. Boards that have release keys refuse an unsigned IMAGE.
 
     IMAGE is the application alone, such as micropython.bin of a MicroPython build. From a whole firmware .bin,
     which begins with a bootloader, the application is extracted. It is checked, copied into the site and offered
-    from then on; a running server needs no restart. A published version never changes: other content under it is
-    refused; publishing the same content again has no effect.
+    from then on; a running server needs no restart. A published version never changes: different content with the
+    same version is refused, and publishing the same content again has no effect.
     """
     rollout = pop_terms(more)
     product, version, is_signed = _identify(image, product, version)
@@ -92,7 +98,7 @@ def publish(
     if not key and any(more[name] for name in more if name != "any_file"):
         raise click.UsageError(
             "--minimum, --expires, --allow-downgrade and --downgrade-from need a signature: give "
-            "--key, or give them to `ioto sign`"
+            "--key, or use these options with `ioto sign`"
         )
     for doubt in terms.version_warnings(version):
         click.echo("Warning: " + doubt, err=True)

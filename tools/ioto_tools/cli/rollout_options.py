@@ -24,7 +24,7 @@ _OPTIONS = (
     click.option(
         "--group",
         metavar="GROUP",
-        help="Offer it to devices of this group (`ioto groups`), and only those that --policy matches too.",
+        help="Offer it to devices of this group (`ioto groups`) that also match --policy, if it is given.",
     ),
     click.option("--limit", metavar="N", help="Offer it to at most N devices; none: no limit."),
     click.option(
@@ -54,8 +54,8 @@ _OPTIONS = (
         cls=RenamedOption,
         was="--age",
         metavar="DURATION",
-        help="Devices known for less time than this wait if there is a limit or a rate, and do not "
-        "count for --stop-rule; by default 1 day.",
+        help="Devices that first registered less than this time ago wait if there is a limit or a rate, "
+        "and do not count for --stop-rule; by default 1 day.",
     ),
 )
 

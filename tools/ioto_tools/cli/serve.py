@@ -54,14 +54,14 @@ from .output import pluralize, print_json
     default="3 days",
     show_default=True,
     type=Duration(),
-    help="Silence after which a registered device may register again.",
+    help="Time without requests after which a registered device may register again.",
 )
 @click.option(
     "--lost-after",
     default="24 hrs",
     show_default=True,
     type=Duration(),
-    help="Silence after which a device with an offered update counts as lost; increase it for "
+    help="Time without requests after which a device with an offered update counts as lost; increase it for "
     "devices that check in rarely.",
 )
 @click.option(
@@ -89,14 +89,14 @@ from .output import pluralize, print_json
     default=1,
     show_default=True,
     type=click.IntRange(1, 256),
-    help="Number of server processes: one for each processor core.",
+    help="Number of server processes, for example one for each processor core.",
 )
 @click.option(
     "--connections",
     default=4000,
     show_default=True,
     type=click.IntRange(1),
-    help="Maximum number of connections of one worker; the longest idle one is closed for a new one.",
+    help="Maximum number of connections of one worker; a further one replaces the one that is idle longest.",
 )
 @click.option(
     "--connections-per-address",
@@ -106,7 +106,7 @@ from .output import pluralize, print_json
     default=200,
     show_default=True,
     type=click.IntRange(1),
-    help="Maximum number of connections from one address; a proxy on this machine has no limit.",
+    help="Maximum number of connections from one address; this does not limit a proxy on this machine.",
 )
 @click.option("--access-log", is_flag=True, help="Log each response to standard error.")
 @click.option(
@@ -216,7 +216,7 @@ def _unsafe(host: str, has_tls: bool, public_url: str | None, rate: int, new_dev
     if not new_devices:
         yield (
             "--registrations-per-hour 0: anyone with the id of a product, which each board contains, can register "
-            "any number"
+            "any number of devices"
         )
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        yield "running as root: use a user of its own (`ioto cloud unit` prints a systemd unit)"
+        yield "running as root: use a separate user (`ioto cloud unit` prints a systemd unit)"

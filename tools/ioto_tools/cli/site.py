@@ -1,4 +1,4 @@
-"""Opens and closes the site for a command, and shows the site's errors as click does."""
+"""Opens and closes the site for a command, and reports the site's errors through click."""
 
 import getpass
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from .printable import printable
 
 @contextmanager
 def open_site(data: str, make: bool = False) -> Iterator[Site]:
-    """Open the site in `data` and close it afterwards; shows its errors as click does."""
+    """Open the site in `data` and close it afterwards; the site's errors become click errors."""
     site = None
     try:
         site = Site(data, make=make)

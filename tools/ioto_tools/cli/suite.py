@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--update",
     is_flag=True,
-    help="Also test an update to a second image with a rollback, then with a confirmation, and the way back.",
+    help="Also test updates to a second image: one is rolled back, one is confirmed; then back to the first image.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for publishing.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
@@ -58,7 +58,7 @@ def test(
     wait_s: int,
     reset: bool,
 ) -> None:
-    """Check on the board at PORT what the virtual board promises, and take measurements.
+    """Check that the board at PORT behaves like the virtual board, and take measurements.
 
     The contents of the inactive update slot are lost, and the board is reset a few times; its files, record and
     settings are kept. Checks that need Wi-Fi are skipped without it. PORT is a serial device, a pseudo terminal,

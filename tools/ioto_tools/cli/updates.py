@@ -123,8 +123,8 @@ def show(update: str, data: str, json: bool) -> None:
 def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
     """Change the rollout settings of UPDATE, which is PRODUCT@VERSION or its id.
 
-    `none` removes a setting; settings that are not given stay. A device that was offered the update keeps it
-    if --limit, --percentage or --rate is lowered; a changed policy, start or end applies to it as well. To stop
+    `none` removes a setting; settings that are not given do not change. A device that was offered the update keeps it
+    if --limit, --percentage or --rate is lowered; a changed policy, start or end applies to this device too. To stop
     all devices, pause or cancel the update.
     """
     options = pop_terms(more)
@@ -156,9 +156,9 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
 def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str, json: bool) -> None:
     """Let devices on which UPDATE failed, or that refused it, try it again.
 
-    UPDATE is PRODUCT@VERSION or its id. Each of the devices is offered it at its next check-in, with all its
-    attempts, and an agent that remembers the update as failed tries it again. Earlier outcomes no longer count for
-    the stop rule. Devices that refused the update give their rollout slots back first.
+    UPDATE is PRODUCT@VERSION or its id. Each of these devices is offered it again at its next check-in, with
+    all attempts. An agent that has recorded the update as failed tries it again too. Earlier outcomes no longer
+    count for the stop rule. Devices that refused the update give their rollout slots back first.
     """
     with open_site(data) as site:
         n = control.retry(site, update, ids, states)
@@ -175,7 +175,7 @@ def retry(update: str, ids: tuple[str, ...], states: tuple[str, ...], data: str,
             )
         )
         if found["status"] != "active":
-            click.echo("Warning: no device is offered it now: it is %s" % found["status"], err=True)
+            click.echo("Warning: no device is offered the update now, because it is %s" % found["status"], err=True)
 
 
 def _add_change(name: str, change: Callable[[Site, str], Row], word: str, text: str) -> None:
@@ -217,8 +217,8 @@ _NAMED_HELP = """
 
 _WITHDRAWN_HELP = """
 
-    Devices that are downloading it or have staged it drop it at their next check-in: their agents ask before they
-    apply it. Other clients do not ask. Ctrl-C stops the waiting and nothing else."""
+    Devices that are downloading it or have staged it drop it at their next check-in, because their agents ask the
+    cloud before they apply it. Other clients do not ask. Ctrl-C only stops the wait."""
 
 
 def _print_changed(found: Row, word: str, json: bool) -> None:
@@ -232,7 +232,7 @@ _add_change(
     "enable",
     lambda site, update: control.enable(site, update, True),
     "is enabled",
-    "Offer UPDATE to the devices that it is for.",
+    "Start offering UPDATE.",
 )
 _add_withdrawal(
     "disable",
@@ -273,7 +273,7 @@ _add_withdrawal(
 def delete(update: str, yes: bool, data: str) -> None:
     """Delete UPDATE, which is PRODUCT@VERSION or its id, with its history and its image.
 
-    It is refused as long as a device runs the version or may still apply it. The audit log is kept.
+    This is refused as long as a device runs the version or may still apply it. The audit log is kept.
     """
     with open_site(data) as site:
         found = overview.update(site, update)

@@ -29,7 +29,7 @@ def report_unapplied(site: Site, found: Row, wait: bool) -> None:
     left = found["unapplied"]["told"]
     if not wait or not left:
         return
-    click.echo("waiting until they have dropped it (Ctrl-C stops waiting; the update stays as it is)")
+    click.echo("waiting until they have dropped it (Ctrl-C stops the wait and does not change the update)")
     try:
         while left:
             time.sleep(POLL_S)
@@ -39,7 +39,7 @@ def report_unapplied(site: Site, found: Row, wait: bool) -> None:
             left = now
     except KeyboardInterrupt:
         click.echo(
-            "\n%s left; `ioto updates show %s@%s` counts them"
+            "\n%s left; `ioto updates show %s@%s` shows how many remain"
             % (pluralize_devices(left), found["product"], found["version"])
         )
 

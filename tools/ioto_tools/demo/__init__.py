@@ -47,7 +47,7 @@ class DemonstrationError(Exception):
 
 
 class Demonstration:
-    """With `real_time`, a real server runs beside the board; without it, both run in simulated time in this process."""
+    """With `real_time`, a server process runs beside the board; otherwise both run here, in simulated time."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Demonstration:
         self._run(stop=lambda line: sum("device:rollback" in each for each in self.lines) == 3)
         attempts = sum("attempt" in line and "1.27.0" in line for line in self.lines)
         if attempts != 3:
-            raise DemonstrationError("%d attempts of the crashing image, not 3" % attempts)
+            raise DemonstrationError("%d attempts with the crashing image, not 3" % attempts)
         self._deliver_reports()
         self._expect("1.26.0", "failed")
         self.console.print(

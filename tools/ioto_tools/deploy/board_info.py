@@ -111,7 +111,7 @@ def _slot(row: list[Any], record: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _describe_rollback(answer: dict[str, Any]) -> str:
-    """Describe whether the bootloader rolls back by itself. Only a trial shows it for certain."""
+    """Describe whether the bootloader rolls back by itself. Only a trial proves it."""
     if len(answer["slots"]) < 2 or not answer["otadata"]:
         return "no: the board does not have two update slots; `ioto flash` creates them"
     states = [otadata.Record.parse(base64.b64decode(raw)).state for raw in answer["otadata"]]

@@ -102,7 +102,7 @@ class _Program:
                     names.update((ast.unparse(alias), alias) for alias in node.names)
                 elif not isinstance(node, ast.Expr):
                     body.append(node)
-                # A docstring, and the gc.collect() between imports, can be left out.
+                # A docstring and a gc.collect() between imports are left out.
                 elif not isinstance(node.value, ast.Constant) and ast.unparse(node) != "gc.collect()":
                     raise BundleError(
                         "%s: %s would not be executed: only definitions are joined" % (module, ast.unparse(node))

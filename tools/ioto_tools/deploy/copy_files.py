@@ -128,11 +128,11 @@ def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
     # would import the .py file.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
     blocks = sum(-(-len(raw) // _BLOCK) + 1 for raw in made.write.values())
-    folders = 1 + len(_folders(made.write) - _folders(there))  # STAGING is one more; each folder takes two blocks
+    folders = 1 + len(_folders(made.write) - _folders(there))  # 1 for STAGING; each folder takes two blocks
     need = (blocks + 2 * folders) * _BLOCK
     if need > found["free"]:
         raise CopyError(
-            "the board's file system has %d bytes free, %d files need %d: remove files from the board first"
+            "the board's file system has %d bytes free, but %d files need %d: remove files from the board first"
             % (found["free"], len(made.write), need)
         )
     return made
@@ -152,7 +152,7 @@ def apply(board: Prompt, made: Plan, progress: Progress = lambda name, n: None) 
     try:
         _stage(board, made, names, progress)
     except (CopyError, PromptError):
-        with suppress(PromptError):  # the connection is gone; the next deploy removes STAGING
+        with suppress(PromptError):  # the connection was lost; the next deploy removes STAGING
             board.run("rm(%r)\n" % STAGING)
         raise
     board.run(_PLACE)
@@ -170,7 +170,7 @@ def _stage(board: Prompt, made: Plan, names: list[str], progress: Progress) -> N
     found = board.run_json(_FILES % ((), STAGING + "/"))["files"]
     for i, name in enumerate(names):
         if found.get("%s/%d" % (STAGING, i)) != digest(made.write[name]):
-            raise CopyError("%s arrived corrupt; nothing was changed: try again" % name)
+            raise CopyError("%s was corrupted on the way to the board; nothing was changed: try again" % name)
 
 
 def _last_deployed(board: Prompt, there: dict[str, str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ def create_folder(
     """Create boot.py, main.py, ioto.json and device.json in `folder`; `settings` is {dotted key: value} for ioto.json.
 
     `authorities` and `keys` are files to copy there, for tls.ca and update.keys. Returns the names of the created
-    files. FileExistsError if one of them exists, ValueError if one is invalid; nothing is written then.
+    files. FileExistsError if one of them exists, ValueError if one is invalid; then nothing is written.
     """
     folder = Path(folder)
     found = {name: _example(name) for name in _TEMPLATE}

@@ -16,7 +16,7 @@ _SLOT_ALIGN_BYTES = 0x10000  # alignment of an application slot
 _MIN_FILES_BYTES = 0x20000  # the agent takes 76 KiB of a file system
 # Room for `ioto deploy` to stage a new agent beside the old one: by default, slots don't grow into it.
 _DEFAULT_MIN_FILES_BYTES = 0x40000
-_MIN_SLOT_BYTES = {4 << 20: 0x1A0000}  # minimum for this flash size, however small the application
+_MIN_SLOT_BYTES = {4 << 20: 0x1A0000}  # minimum for this flash size, even if the application is small
 _MIN_LARGE_SLOT_BYTES = 0x270000  # minimum for larger flashes, as in MicroPython's own tables
 SPARE_PERCENT = 10  # percent of the application's size that a slot should have free for future releases
 
@@ -55,7 +55,10 @@ class FlashImage:
         yield "slots of 0x%x bytes: the application uses %d of %d, so a release may grow by %d (%.1f %%)" % (
             slot, size, slot, spare, 100 * spare / size)  # fmt: skip
         files = self.partition("vfs").size
-        yield "file system of %d bytes: the files use %d, and each some more than its size" % (files, self.files_bytes)
+        yield "file system of %d bytes: the files have %d bytes, and each of them takes a little more space" % (
+            files,
+            self.files_bytes,
+        )
         if spare * 100 < SPARE_PERCENT * size:
             yield "warning: MicroPython grows with each version, but slots can't grow over the air: %s" % self._remedy(
                 slot

@@ -21,7 +21,7 @@ _BLANK = b"\xff"
 
 
 class FlashError(ValueError):
-    """The board is not written to; the text gives the reason and a remedy."""
+    """Nothing is written to the board; the text gives the reason and a remedy."""
 
 
 class LostPartition(NamedTuple):
@@ -91,7 +91,8 @@ def plan(
     protected = loader.protections()
     if protected:
         raise FlashError(
-            "this chip has %s on: flash an image made for its keys, with Espressif's tools" % " and ".join(protected)
+            "this chip has %s enabled: flash an image made for its keys, with Espressif's tools"
+            % " and ".join(protected)
         )
     rows = [] if erase else layout.with_files(_rows(loader), there)
     kept = _files(loader, rows)
@@ -166,11 +167,12 @@ def _check_nvs_kept(loader: "Loader", rows: list[layout.Partition], image: Flash
         return
     if old.address != new.address:
         raise FlashError(
-            "its NVS is at 0x%x, but at 0x%x in the new table; --erase discards everything" % (old.address, new.address)
+            "the board's NVS is at 0x%x, but at 0x%x in the new table; --erase discards everything"
+            % (old.address, new.address)
         )
     beyond = old.size - new.size
     if beyond > 0 and loader.read(new.address + new.size, beyond).strip(_BLANK):
         raise FlashError(
-            "its NVS uses more than the 0x%x bytes that the new table has for it; --erase discards everything"
+            "the board's NVS uses more than the 0x%x bytes that the new table has for it; --erase discards everything"
             % new.size
         )

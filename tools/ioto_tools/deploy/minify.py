@@ -1,4 +1,4 @@
-"""Shorten the private names in the joined files: names were a seventh of the compiled code.
+"""Shorten the private names in the joined files: unshortened, names are a seventh of the compiled code.
 
 Private names are:
 * an argument without a default that no call passes by name;

@@ -17,15 +17,15 @@ from ..image.firmware import MIN_MICROPYTHON
 from . import serial_port as ports
 
 _ANSWER_S = 10  # a board that is silent for this long is gone
-_WRITE_BYTES = 1024  # of a file in one write; as a literal, up to four times as long
+_WRITE_BYTES = 1024  # bytes of a file in one write; a literal of them is up to four times as long
 _RESET_LIMIT_S = 30  # limit for a reset
-_RETRY_S = 0.4  # between two checks whether the board is back
+_RETRY_S = 0.4  # between two attempts to reach the board
 _LAST_OUTPUT_S = 3  # wait for the last output before the reset; some ports lose it
 # The Ctrl-C characters that are sent to get the prompt must not interrupt the code that resets the board.
 _IGNORE_CTRL_C = "import micropython\nmicropython.kbd_intr(-1)\nprint('going')\n"
 # The agent's watchdog would reset a board whose application was interrupted. It can't be disabled, so it gets a day.
 _RELAX_WATCHDOG = "import sys\nif 'ioto.agent' in sys.modules:\n import machine\n machine.WDT(timeout=86400000)\n"
-_CTRL_C_PAUSE_S = 0.02  # between two Ctrl-C, one of which must arrive during boot.py
+_CTRL_C_PAUSE_S = 0.02  # between two Ctrl-C characters, one of which must arrive during boot.py
 _CTRL_C_TIMES = 10
 _CONNECTION_LOST = (*ports.CONNECTION_LOST, TransportError, struct.error)  # struct.error: an incomplete answer
 
@@ -65,7 +65,7 @@ class Prompt:
     def _open(self) -> None:
         try:
             self.line = SerialTransport(self.port, baudrate=115200, timeout=_ANSWER_S)
-        except (TransportError, ValueError) as e:  # mpremote loses the reason
+        except (TransportError, ValueError) as e:  # mpremote does not pass on the reason
             raise PromptError(ports.diagnose(self.port) or "%s: %s" % (self.port, e)) from None
 
     def _reset(self) -> None:
@@ -76,11 +76,10 @@ class Prompt:
             time.sleep(0.1)
             self.line.serial.rts = False
         except OSError as e:
-            if e.errno not in (errno.ENOTTY, errno.EINVAL):  # a port that disappears with its chip, and comes back
+            if e.errno not in (errno.ENOTTY, errno.EINVAL):  # native USB: the port disappears at the reset
                 return
             raise PromptError(
-                "%s: this port has no lines to reset the board with: use `--wait 60` and press the board's reset button"
-                % self.port
+                "%s: this port can't reset the board: use `--wait 60` and press the board's reset button" % self.port
             ) from None
 
     def _keep_trying(self, limit_s: float) -> None:
@@ -131,10 +130,10 @@ class Prompt:
         try:
             answer, failed = self.line.exec_raw(source, limit_s)
         except _CONNECTION_LOST as e:
-            raise PromptError("%s: the connection is gone: %s. Plug the board in and try again" % (self.port, e))
+            raise PromptError("%s: the connection was lost: %s. Plug the board in and try again" % (self.port, e))
         if failed:
             lines = [line for line in failed.decode("utf-8", "replace").splitlines() if line.strip()]
-            raise PromptError("%s: the board says: %s" % (self.port, lines[-1] if lines else "nothing"))
+            raise PromptError("%s: the board reports: %s" % (self.port, lines[-1] if lines else "nothing"))
         return answer.decode("utf-8", "replace")
 
     def run_json(self, source: str) -> dict[str, Any]:
@@ -143,7 +142,7 @@ class Prompt:
         try:
             return json.loads(answer[answer.index("{") :])
         except ValueError:
-            raise PromptError("%s: invalid answer of the board: %r" % (self.port, answer[:80]))
+            raise PromptError("%s: invalid answer from the board: %r" % (self.port, answer[:80]))
 
     def soft_reset(self) -> None:
         """Soft reset to a prompt with no modules imported; main.py does not run."""
@@ -217,7 +216,7 @@ class Prompt:
 
 _NO_PROMPT = """%s: no MicroPython prompt there. Is it the right port? If it is:
   A board that sleeps answers only while it is awake, and an application may ignore Ctrl-C. `--wait 60` keeps trying
-  for a minute: press the board's reset button meanwhile, or let it wake.
+  for a minute: press the board's reset button meanwhile, or wait until it wakes.
   `--reset` resets the board over the cable, if the port supports it.
   In safe mode main.py does not run: hold the board's SAFE_PIN low while it starts, if its boot.py names one."""
 _NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s.

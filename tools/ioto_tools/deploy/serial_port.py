@@ -9,7 +9,7 @@ from contextlib import suppress
 import serial
 from serial.tools.list_ports import comports
 
-# Raised when the connection is gone; TypeError and AttributeError come from pyserial.
+# Raised when the connection was lost; TypeError and AttributeError come from pyserial.
 CONNECTION_LOST = (OSError, serial.SerialException, TypeError, AttributeError)
 
 

@@ -19,9 +19,7 @@ def read_authority(path: str | Path) -> bytes:
     """The bytes of a certificate file, DER or PEM; ValueError if it is invalid or contains a private key."""
     raw = _read(path)
     if _PRIVATE in raw:
-        raise ValueError(
-            "%s: a private key: boards get the certificate (`ioto cloud certificate` writes it to ca.pem)" % path
-        )
+        raise ValueError("%s: a private key: use the certificate (`ioto cloud certificate` writes it to ca.pem)" % path)
     try:
         for der in certs.certificates(raw):
             load_der_x509_certificate(der)
@@ -35,7 +33,7 @@ def read_release_key(path: str | Path) -> bytes:
     raw = _read(path)
     if _PRIVATE in raw:
         raise ValueError(
-            "%s: a private key: boards get the public one (written by `ioto keys new`, or by `ioto keys export`)" % path
+            "%s: a private key: use the public key (written by `ioto keys new` or `ioto keys export`)" % path
         )
     try:
         pss.public_key(raw)
@@ -81,7 +79,7 @@ def _fault_of_server(config: dict[str, Any], url: str) -> str | None:
     if not config["tls.ca"]:
         return "https: tls.ca must name the authorities to trust"
     if config["update.transport"] == "urequests":
-        return "https: update.transport urequests verifies no server: use asyncio"
+        return "https: update.transport urequests does not verify servers: use asyncio"
     return None
 
 
@@ -91,7 +89,7 @@ def _check_client_certificate(folder: Path, cert: str, key: str) -> None:
         certificate = load_der_x509_certificate(pss.der((folder / cert).read_bytes()))
         private = load_der_private_key(pss.der((folder / key).read_bytes()), None)
         if certificate.public_key() != private.public_key():
-            raise ValueError("the key is another certificate's")
+            raise ValueError("the key belongs to another certificate")
     except (OSError, ValueError, TypeError) as e:
         text = getattr(e, "strerror", None) or e
         raise ValueError("%s: tls.cert: %s, or tls.key: %s: %s" % (folder / "ioto.json", cert, key, text)) from None

@@ -15,7 +15,7 @@ _DRAIN_S = 30  # maximum wait for the last answers
 
 
 class HttpClients:
-    """Sends each request to the server in its URL. `tls`: for https; `options`: those of http.Client."""
+    """Sends each request to the server in its URL. `tls`: SSLContext for https; `options`: those of http.Client."""
 
     def __init__(self, tls: SSLContext | None = None, **options: Any) -> None:
         self.tls, self.options = tls, options

@@ -28,7 +28,7 @@ class Settings:
     period_s: float = 86400
     jitter_s: float = 0
     download: str = "head"  # none, head (the first KiB), whole (and its SHA-256)
-    apply_s: float = 3600  # maximum wait for an apply window; each device has its own wait
+    apply_s: float = 3600  # maximum wait for an apply window; each device waits for a different time
     boot_s: float = 30
     retry_s: float = 600  # between two attempts
     put_off_s: float = 3600
@@ -45,7 +45,7 @@ class Settings:
                     "%s %s: expected: one of %s and a share from 0 to 1" % (fate, share, ", ".join(phases.FATES))
                 )
         if sum(self.shares.values()) > 1:
-            raise ValueError("the shares of %s together are more than all devices" % ", ".join(self.shares))
+            raise ValueError("the shares of %s are more than 1 in all" % ", ".join(self.shares))
         if not 0 < self.devices < 1 << 20:
             raise ValueError("%d devices: expected: 1 to %d" % (self.devices, (1 << 20) - 1))
 

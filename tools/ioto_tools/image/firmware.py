@@ -55,7 +55,7 @@ def parse(data: bytes) -> Firmware:
         return Firmware(chip, _verified_image(data, "the application"))
     if is_esp8266(data):
         raise FirmwareError("firmware for an ESP8266: it has no update slots and is not supported; %s" % _SUPPORTED)
-    # A complete file starts at the bootloader, a flash dump at 0.
+    # A complete file starts with the bootloader, a flash dump with address 0.
     for start in sorted(set(BOOTLOADER.values()), reverse=True):
         rows = _read_table(data, start)
         first = next((p for p in rows if p.type == layout.APP), None)
@@ -67,7 +67,7 @@ def parse(data: bytes) -> Firmware:
             "a bootloader, or an image without a partition table: use the whole firmware .bin of MicroPython"
         )
     raise FirmwareError(
-        "no firmware for an ESP32: neither an application image nor a whole .bin file with a partition table"
+        "not firmware for an ESP32: neither an application image nor a whole .bin file with a partition table"
     )
 
 
@@ -91,7 +91,7 @@ def locate_application(file: BinaryIO) -> tuple[int, int] | None:
 
 
 _MAX_BYTES = max(FLASH_SIZES.values())
-_SUPPORTED = "supported are %s" % ", ".join(CHIPS[chip] for chip in BOOTLOADER)
+_SUPPORTED = "supported chips: %s" % ", ".join(CHIPS[chip] for chip in BOOTLOADER)
 
 
 def _check_supported(chip: int) -> None:
@@ -112,7 +112,7 @@ def _parse_complete(data: bytes, start: int, rows: list[layout.Partition], first
     application = data[first.address - start :]
     if not describe(application):
         raise DamagedFirmware(
-            "the table has %s at 0x%x, but no application is there: is the file cut short?"
+            "the partition table has %s at 0x%x, but there is no application: is the file cut short?"
             % (first.label, first.address)
         )
     application = _verified_image(application, "the application at 0x%x" % first.address)
@@ -138,7 +138,9 @@ def with_flash_size(bootloader: bytes, flash_bytes: int) -> bytes:
     """The bootloader with this flash size in its header (bits 4 to 7 of byte 3), checksum and hash recomputed."""
     sizes = list(FLASH_SIZES.values())
     if flash_bytes not in sizes:
-        raise FirmwareError("a flash of %d bytes: supported are %s" % (flash_bytes, ", ".join(FLASH_SIZES)))
+        raise FirmwareError(
+            "a flash of %d bytes is not supported; supported sizes: %s" % (flash_bytes, ", ".join(FLASH_SIZES))
+        )
     code = sizes.index(flash_bytes) << 4
     return fix_checksums(bootloader[:3] + bytes([bootloader[3] & 15 | code]) + bootloader[4:])
 

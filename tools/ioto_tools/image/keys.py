@@ -54,7 +54,7 @@ def load(path: str | Path, passphrase: bytes = b"") -> rsa.RSAPrivateKey:
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise KeyFileError(
-            "%s: %s" % (path, "wrong passphrase" if is_encrypted(raw) else "no private key in PEM")
+            "%s: %s" % (path, "wrong passphrase" if is_encrypted(raw) else "no private key in PEM format")
         ) from None
     if not isinstance(found, rsa.RSAPrivateKey) or not _fits(found.public_key()):
         raise KeyFileError(
@@ -74,7 +74,7 @@ def load_public(path: str | Path, passphrase: Callable[[], bytes] | None = None)
     try:
         found = load_pem_public_key(raw) if raw.startswith(b"-----") else load_der_public_key(raw)
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyFileError("%s: no key in PEM or DER" % path) from None
+        raise KeyFileError("%s: no key in PEM or DER format" % path) from None
     if not isinstance(found, rsa.RSAPublicKey) or not _fits(found):
         raise KeyFileError(
             "%s: not an RSA key of 2048 to 4096 bits with the exponent 65537: `ioto keys new` creates one" % path

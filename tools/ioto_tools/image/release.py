@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class ReleaseError(Exception):
-    """A file can't be signed, or is not what it claims to be; the text names it."""
+    """A file can't be signed, or its signed content is invalid; the text names the file."""
 
 
 def read(path: str | Path) -> tuple[Manifest, bytes] | None:
@@ -34,7 +34,7 @@ def read(path: str | Path) -> tuple[Manifest, bytes] | None:
 
 
 def build_envelope(manifest: bytes, signature: bytes) -> bytes:
-    """The envelope as bytes (format: lib/ioto/release.py); ValueError if manifest and signature don't fit."""
+    """The envelope as bytes (format: lib/ioto/release.py); ValueError if manifest and signature are too long."""
     raw = release.MAGIC + struct.pack(">HH", len(manifest), len(signature)) + manifest + signature
     if len(raw) > release.ENVELOPE_BYTES:
         raise ValueError(
@@ -60,7 +60,7 @@ def sign(
     """
     name = name or path
     if read(path):
-        raise ReleaseError("%s: signed already: sign the image that it was made from" % name)
+        raise ReleaseError("%s: already signed: sign the image that it was made from" % name)
     manifest: Manifest = {
         "product": product, "version": version, "format": "raw", "size": os.path.getsize(path), "sha256": _sha256(path),
         "created": int(time.time()),

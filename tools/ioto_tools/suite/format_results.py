@@ -27,7 +27,7 @@ def describe(result: Result) -> str:
     """The measurements as text, for example `erase 45.1 ms, write 8.2 ms`, or why the check failed or was not run."""
     if result.result != "passed":
         return result.why
-    return ", ".join(_words(key, value) for key, value in measurements(result).items()) or "as it should be"
+    return ", ".join(_words(key, value) for key, value in measurements(result).items()) or "as expected"
 
 
 def _words(key: str, value: Any) -> str:

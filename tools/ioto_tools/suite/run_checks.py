@@ -47,7 +47,7 @@ rm("suite")
 try:
     from esp32 import NVS
     nvs = NVS("ioto")
-    nvs.erase_key("progress")  # of the suite's own download; an application's begins again
+    nvs.erase_key("progress")  # of the suite's download; an application's starts again
     nvs.commit()
 except (ImportError, OSError):
     pass

@@ -59,8 +59,8 @@ class Board:
     """A board whose flash is the file `path`.
 
     `air`: the simulated network; default: one without peers.
-    `faults`: {SHA-256 of an image: `crash` or `hang`, both before Python starts, `selftest` or `exception`}.
-    `real_time`: for demonstrations, and boards with a serial port.
+    `faults`: {SHA-256 of an image: `crash`, `hang` (both before Python starts), `selftest` or `exception`}.
+    `real_time`: True for demonstrations, and for boards with a serial port.
     `seed`: of the random numbers and of the board's id.
     `idf_bytes`: the memory in addition to the first area of the GC heap (memory.py).
     `watchdogs`: False turns off the bootloader's watchdog.
@@ -196,7 +196,7 @@ class Board:
         cause: int = PWRON,
         serial: Serial | None = None,
     ) -> Run:
-        """Power on and run: at most `until_s` seconds or `max_boots`, until `cut`, or until `stop(line)` is true.
+        """Power on and run for at most `until_s` seconds or `max_boots`, until `cut` or until `stop(line)` is true.
 
         `until_s` is measured on the board's clock. `console(line)` is called with each printed line. The run begins
         with a power-on (`cause` PWRON) or with a reset by the reset pin (HARD). `serial` is for a board in real time.

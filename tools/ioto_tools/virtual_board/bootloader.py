@@ -7,7 +7,7 @@ from .flash import Flash
 
 
 class NoBootableApp(Exception):
-    """No image is bootable: the chip resets forever. The argument is the list of printed messages."""
+    """No image is bootable, so the chip resets forever. The argument is the list of printed messages."""
 
 
 class Bootloader:

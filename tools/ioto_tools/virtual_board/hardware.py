@@ -149,7 +149,7 @@ class Hardware(Peripherals):
             raise Ended("time")
 
     def wait(self, us: float) -> None:
-        """Wait for `us`, or less on a network event or Ctrl-C; the watchdog and the end of the run may come first."""
+        """Wait for `us`, at most until a network event or Ctrl-C; raises if the watchdog expires or the run ends."""
         end = self.clock.now_us + us
         while True:
             self._check_limits()
@@ -224,7 +224,7 @@ class Hardware(Peripherals):
         serial = self.serial
         assert serial
         self.interruptible = True
-        if self._interrupt:  # too late to interrupt the program: Ctrl-C is an ordinary character
+        if self._interrupt:  # too late to interrupt the program: Ctrl-C becomes an ordinary character
             self._interrupt = False
             serial.typed = INTERRUPT + serial.typed
         while not serial.typed:

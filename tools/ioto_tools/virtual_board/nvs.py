@@ -2,7 +2,7 @@
 
 Entries are never changed in place. A page has 32 bytes of header (state, sequence number), 32 bytes of entry states
 (two bits each: 11 free, 10 written, 00 erased), and 126 entries of 32 bytes. A blob is one entry with its size,
-followed by as many entries as its bytes need.
+followed by the entries with its bytes.
 """
 
 import struct

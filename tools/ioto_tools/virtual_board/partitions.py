@@ -78,7 +78,7 @@ class Partitions:
             length = verify(self.flash.peek, p.address, p.size, self.chip, self.revision)
         except ImageError:
             raise EspError(VALIDATE_FAILED)
-        self.flash.clock.advance(length // 4096 * 1000)  # one blocking call reads the whole image
+        self.flash.clock.advance(length // 4096 * 1000)  # one blocking call that reads the whole image
         self.alive()
         if not self.data:
             raise EspError(NOT_FOUND)

@@ -119,7 +119,7 @@ class SimulatedNetwork:
                 raise ConnectionRefusedError
             sock.peer = peer.connection(self, sock)
         except OSError:  # from the real network
-            sock.error = ECONNRESET  # refused: reported by the first read or write
+            sock.error = ECONNRESET  # refused: the first read or write reports it
         return -EINPROGRESS
 
     def send(self, n: int, data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Check of DNS: an unknown name fails, a query to a mute server times out, and the event loop keeps running."""
+"""Check of DNS: an unknown name fails, a query to a silent server times out, the event loop keeps running."""
 
 import asyncio
 

@@ -8,7 +8,7 @@ from . import Skip, agent
 
 
 def wanted(given):
-    """Skip unless the name of a Wi-Fi network is given."""
+    """Skip if no name of a Wi-Fi network is given."""
     if not given["ssid"]:
         raise Skip("no Wi-Fi name: pass --ssid, or set wifi.ssid in the board's ioto.json")
 

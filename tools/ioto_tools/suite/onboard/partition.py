@@ -15,7 +15,7 @@ def slot(given):
     buf = bytearray(4096)
     part.ioctl(6, 0)
     part.readblocks(0, buf)
-    expect("bytes after an erase other than 0xff", 4096 - buf.count(b"\xff"), 0)
+    expect("bytes other than 0xff after an erase", 4096 - buf.count(b"\xff"), 0)
     part.writeblocks(0, b"\xf0" * 5, 1001)
     part.writeblocks(0, b"\x3c", 1003)  # without an erase, bits are only cleared
     part.readblocks(0, buf)

@@ -1,4 +1,4 @@
-"""Check of the agent's record across resets while it is written: the newer complete copy is loaded."""
+"""Check of the record: after a reset while it is written, the newest complete copy is loaded."""
 
 import asyncio
 

@@ -37,7 +37,7 @@ async def _run(given):
             expect("%s: start of the reason %s" % (name, reason), reason[:4], "tls_")
         else:
             unsaid += 1
-        if unsaid > 1:  # rejected too, but possibly for any reason
+        if unsaid > 1:  # rejected, but the reason is unknown
             raise Skip("%s: not enough memory for Mbed TLS to report why it rejects certificates" % name)
     return found
 

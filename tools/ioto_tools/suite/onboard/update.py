@@ -1,4 +1,4 @@
-"""Check of a complete update into the other slot, and of the way back.
+"""Check of a complete update into the other slot and back.
 
 A trial without confirmation is rolled back; the second attempt is confirmed. The second image is the running image with
 another version string. At the end the first slot runs its own image again.
