@@ -210,7 +210,7 @@ def test_a_device_that_applied_a_withdrawn_update_takes_a_slot(cloud, report, en
 
 
 def test_a_check_in_with_staged_counts_as_that_report(cloud):
-    """A device that was marked as lost, or that tries again by itself, may therefore apply the update it has staged."""
+    """A device that was marked as lost, or that tries again by itself, may therefore apply its staged update."""
     from ioto_tools.cloud.rollout import lost_devices
 
     cloud.publish("2.0.0")
