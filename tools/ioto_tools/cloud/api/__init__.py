@@ -1,4 +1,4 @@
-"""The HTTP API for operators' programs: the functions of the command line.
+"""The HTTP API for operators' programs, with the functions of the command line.
 
 operations.py defines it as a table; routes.py makes the routes, openapi.py the OpenAPI document, fields.py validates
 requests.

@@ -220,7 +220,7 @@ async def _grant(
 def _if_unchanged(
     conn: sa.Connection, seq: int, function: Callable[..., dict[str, Grant]], *arguments: Any
 ) -> dict[str, Grant]:
-    """Call function(conn, *arguments); leases.OutdatedCache if a release has changed since change number `seq`."""
+    """Call function(conn, *arguments). Raises leases.OutdatedCache if a release has changed since change `seq`."""
     if change_log.of_releases(conn, seq):
         raise leases.OutdatedCache(seq)
     return function(conn, *arguments)

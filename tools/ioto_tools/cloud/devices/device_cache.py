@@ -44,7 +44,7 @@ class CachedDevice:
     claimed: bool
     is_cacheable: bool  # using the token has no side effects (tokens.py)
     pin: tuple | None  # as returned by semver.parse()
-    since_s: int = 0  # its first registration; 0: an operator vouches for it
+    since_s: int = 0  # its first registration; 0: an operator created or claimed it
     ran: tuple | None = None  # the version of the previous check-in, parsed
     booted_s: int | None = None  # its start time, as of the previous check-in
     shared: bool = False  # several boards use its id

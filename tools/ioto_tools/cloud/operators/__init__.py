@@ -1,1 +1,1 @@
-"""Operators' views and changes of releases, devices, groups and webhooks; metrics; operator tokens."""
+"""Operators' views of releases, devices, groups and webhooks, and changes to them; metrics; operator tokens."""

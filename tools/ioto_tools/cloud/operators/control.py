@@ -1,4 +1,4 @@
-"""Operators' changes of releases and devices.
+"""Operators' changes to releases and devices.
 
 Each change is one transaction, with an audit row and a change record for the workers.
 """

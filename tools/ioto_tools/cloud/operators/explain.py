@@ -1,4 +1,4 @@
-"""Explains which releases a device is offered, and why not the others. Read-only."""
+"""Explains which releases a device is offered, and why it is not offered the others. Read-only."""
 
 import json
 
@@ -13,7 +13,7 @@ from ..storage.tables import Row
 
 
 def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
-    """For each release of the device's product: is the device offered it, and if not, why?
+    """For each release of the device's product: the reason why the device is not offered it, or None.
 
     Return [{update, version, why, terms}], highest release first, including cancelled ones. `device`: a row.
     overview.device() explains `why`.
@@ -34,7 +34,7 @@ def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
 
 
 def _policy_terms(release: Release, asker: RequestingDevice) -> list[Row]:
-    """The terms of the release's policy, and which of them are true for the device."""
+    """The terms of the release's policy, each with its result for the device."""
     return release.policy.explain(asker.properties, release.facts)
 
 

@@ -1,4 +1,4 @@
-"""Hides product ids from operators of scope `read`: with such an id, any client can register devices.
+"""Hides product ids from operators of scope `read`: with a product id, any client can register devices.
 
 Pure except names().
 """

@@ -1,6 +1,6 @@
 """Forecasts the rollout of an unpublished release: which stored devices would be offered it. Read-only.
 
-The decision for each device is made as at a check-in; all devices share the limit and the rate.
+Each device is offered the release, or not, by the rules of a check-in; all devices share the limit and the rate.
 """
 
 from collections import Counter

@@ -47,8 +47,8 @@ def extract_application(file: BinaryIO, path: str | Path, any_file: bool = False
 class Inspection:
     """Inspects the open file `file`, to be published as `version` of the product with the id `product`.
 
-    `path`: for messages. `manifest`, after the first chunk is read: JSON of the signed text and its signature, None if
-    the file is not signed.
+    `path`: for messages. `manifest` is set when the first chunk is read: JSON of the signed text and its signature;
+    None if the file is not signed.
     """
 
     def __init__(self, file: BinaryIO, path: str | Path, product: str, version: str, any_file: bool) -> None:
@@ -133,7 +133,7 @@ class _ManifestCheck:
 
 
 class _ImageCheck:
-    """The checks that a board makes, and the image's own hash, which the bootloader checks on a board."""
+    """Makes the checks that a board's agent makes, and verifies the image's own hash, as a board's bootloader does."""
 
     def __init__(self, size: int, version: str) -> None:
         self.size = size

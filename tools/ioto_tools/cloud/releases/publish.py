@@ -40,8 +40,8 @@ def publish(
 
     The release manifest of a signed file must have the same version and product; devices verify its signature. `said`:
     {term: text} of its rollout (terms.py); `by_hand`: no device is offered the release before an operator approves it.
-    Publishing the same file under the same version again changes nothing. `progress(n)`: n more bytes were read.
-    CloudError, without any change, if anything is invalid.
+    Publishing the same file under the same version again changes nothing. `progress(n)` is called when n more bytes
+    have been read. CloudError, without any change, if anything is invalid.
     """
     try:
         with open(path, "rb") as file:

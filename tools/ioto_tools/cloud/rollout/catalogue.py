@@ -1,4 +1,4 @@
-"""Products and their releases, prepared for check-ins: with compiled policies, sorted by descending version.
+"""Products and their releases as check-ins need them: with compiled policies, highest version first.
 
 Rebuilt after every change to products or releases; unchanged policies are not compiled again.
 """

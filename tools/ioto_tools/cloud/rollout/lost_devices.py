@@ -34,7 +34,7 @@ EVERY_S = 600
 AT_ONCE = 500  # maximum number of devices marked in one transaction, because devices wait for it
 # Names in `counters`: the time of the last search; the length of a gap, with the time of its end as suffix.
 _LOOKED, _GAP = "lost looked_s", "lost away_s "
-_GAPS = 50  # the latest gaps are kept
+_GAPS = 50  # number of gaps that are kept
 
 
 async def run(site: "Site", ask: Callable[..., Awaitable[Any]]) -> None:

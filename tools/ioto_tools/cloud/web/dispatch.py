@@ -30,12 +30,12 @@ HEADERS = {
 
 
 def page_route(path: str, function: PageFunction, scope: str = "read") -> Route:
-    """The route of a page that only reads."""
+    """The route of a read-only page."""
     return Route(path, _endpoint(function, scope, None), methods=["GET"])
 
 
 def form_route(path: str, function: PageFunction, scope: str, max_bytes: int = FORM_BYTES) -> Route:
-    """The route of a change; its form may have up to `max_bytes` bytes."""
+    """The route of a form that changes something; the form may have up to `max_bytes` bytes."""
     return Route(path, _endpoint(function, scope, max_bytes), methods=["POST"])
 
 
