@@ -1,4 +1,4 @@
-"""Invalid policies: position and text of each error; limits that are just reached or exceeded by one; fuzzing."""
+"""Invalid policies: position and text of each error; limits that are reached or exceeded by one; fuzzing."""
 
 import random
 

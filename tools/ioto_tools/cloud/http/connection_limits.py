@@ -99,7 +99,7 @@ class Connections:
             return False
         self.remove(protocol)
         protocol.transport.abort()
-        self._log("%d connections: those that have been silent for longest are closed", len(self) + 1)
+        self._log("%d connections: the longest silent ones are closed", len(self) + 1)
         return True
 
     def _refuse(self, text: str, *values: int | str) -> bool:
@@ -151,7 +151,7 @@ class Limited(H11Protocol):
         self._update_state()
 
     def timeout_keep_alive_handler(self) -> None:
-        super().timeout_keep_alive_handler()  # closes after the client has read everything
+        super().timeout_keep_alive_handler()  # closes the connection after the client has read everything
         self.loop.call_later(FLUSH_S, self.transport.abort)
 
     def _update_state(self) -> None:
@@ -159,7 +159,7 @@ class Limited(H11Protocol):
             return
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
-            if self.conn.their_state is h11.SEND_BODY:  # a slow body is allowed while there is room
+            if self.conn.their_state is h11.SEND_BODY:  # a slow body is allowed until another connection needs the room
                 self.limits.receiving(self)
             else:
                 self.limits.busy(self)

@@ -1,7 +1,7 @@
 """Stores images in a folder, each named after its SHA-256. A file with its final name is always complete.
 
-A received file is written under a temporary name, flushed to the disk, then renamed. Only the database says which
-images are published: a file without a release is never served.
+A received file is written under a temporary name, flushed to the disk, then renamed. Only the database records
+which images are published: a file without a release is never served.
 """
 
 import hashlib

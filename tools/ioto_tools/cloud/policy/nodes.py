@@ -1,4 +1,4 @@
-"""Compiles the grammar's rules to closures: each function builds the closure of a rule from those of its parts. Pure.
+"""Compiles the grammar's rules to closures: each function builds a closure from those of the rule's parts. Pure.
 
 A closure takes the properties of the device and of the release and returns a value. lark calls these functions while it
 parses the text, innermost first, so nothing here recurses over user input.

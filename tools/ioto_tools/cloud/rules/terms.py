@@ -9,7 +9,7 @@ Operators write them as text or numbers; "none" removes a limit.
     period      1 hour
     start, end  2026-03-01T08:00+01:00; UTC without a zone
     stop        5% after 20: pause once 20 devices have finished and 5 % of them or more failed
-    age         1 day: devices known for less time get none of the limited slots, and their outcomes do not count
+    age         1 day: newer devices get none of the limited slots, and their outcomes do not count for `stop`
 """
 
 import re
@@ -55,7 +55,7 @@ def parse_terms(said: Mapping[str, Any], before: Mapping[str, Any] | None = None
     elif found["period_s"] is None:
         raise CloudError("rate %d: the period is missing: add one, such as `1 hour`" % found["rate"])
     if found["start_s"] is not None and found["end_s"] is not None and found["start_s"] >= found["end_s"]:
-        raise CloudError("end: it is not after the start: no device would be offered the update")
+        raise CloudError("end: it must be after the start, or no device would be offered the update")
     if said.get("end") is not None and found["end_s"] is not None and found["end_s"] <= now_s:
         raise CloudError(
             "end %s: it is in the past: no device would be offered the update; to stop the update now, pause it"

@@ -1,6 +1,6 @@
 """The states of an update on a device, as one transition table: event x state -> state. Pure.
 
-Events are the device's reports, and what the cloud detects itself:
+The events are the device's reports (REPORTS) and these:
 
     runs      a check-in contains the update's version; some clients report nothing else
     returns   a check-in contains the old version again, after success

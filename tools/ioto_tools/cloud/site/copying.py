@@ -1,8 +1,8 @@
 """Copies all tables and images of a site into another one, and verifies that they are equal.
 
 The databases and image stores may be of different kinds. A second run resumes: equal rows and images are kept,
-different ones are corrected, surplus ones deleted. All rows are from one snapshot of the source, which may be served
-during the copy.
+different ones are corrected, surplus ones are deleted. All rows are from one snapshot of the source, which may be
+served during the copy.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class SumAsDict(TypedDict):
 
 
 class Copied(TypedDict):
-    """What copy() has copied."""
+    """The result of copy(): the number of images, their bytes, and the Sum of each table."""
 
     images: int
     bytes: int

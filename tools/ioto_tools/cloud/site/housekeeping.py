@@ -73,7 +73,7 @@ def check_free_space(data: Path) -> None:
     free = shutil.disk_usage(data).free
     if free < FREE_BYTES:
         _log.warning(
-            "%s: only %d MiB are free on its disk: free some space, or nothing can be published or recorded",
+            "%s: only %d MiB are free on its disk: free some space, or nothing more can be published or stored",
             data,
             free >> 20,
         )

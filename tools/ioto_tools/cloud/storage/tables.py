@@ -124,7 +124,7 @@ tokens = Table(
     # SHA-256 of the address and properties of the registration.
     Column("asked", String(64), nullable=False, default=""),
     Column("ended_s", LONG),  # when another token replaced it
-    Column("late_s", LONG),  # its first use after that
+    Column("late_s", LONG),  # its first use after it was replaced
     Index("ix_tokens_device", "device"),
 )
 

@@ -28,7 +28,8 @@ class Database:
     """The database behind `transactions`, migrated to the newest tables.
 
     read() and write() run a function in one transaction. With `threads`, one thread writes for all callers; else each
-    caller writes by itself, and deferred writes are done at once. Raises Unavailable if the database does not answer.
+    caller writes by itself, and deferred writes are written immediately. Raises Unavailable if the database does not
+    answer.
     """
 
     def __init__(self, transactions: Transactions, threads: bool) -> None:

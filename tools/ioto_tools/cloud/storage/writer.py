@@ -1,4 +1,4 @@
-"""The writer thread: all writes that are requested during a transaction share the next one."""
+"""The writer thread: all writes that are requested during a transaction share the next transaction."""
 
 import queue
 import threading

@@ -49,7 +49,7 @@ def upgrade():
 
 
 def _forget_addresses():
-    """Remove the URLs of webhooks, which are secret, from the audit log, which every operator may read."""
+    """Remove the secret URLs of webhooks from the audit log, because every operator may read the log."""
     conn = op.get_bind()
     audit = sa.table("audit", sa.column("id"), sa.column("action"), sa.column("detail"))
     for row in conn.execute(sa.select(audit).where(audit.c.action.in_(("webhook.new", "webhook.removed")))).all():
