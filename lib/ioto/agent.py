@@ -283,7 +283,7 @@ class Agent:
                     await self.link.up()
                 await self.do("clock")
             except OSError as e:
-                log("warn", "clock not set: %r" % e)
+                log("warn", "clock unset: %r" % e)
 
     async def _check(self):
         """Check in and carry out the result."""

@@ -76,10 +76,10 @@ async def _reread(agent):
     record, board = agent.record, agent.board
     update = record["update"]
     if not is_trusted(agent):
-        raise UpdateError("unsigned", "update.keys changed")
+        raise UpdateError("unsigned", "other keys")
     slot = board.slot()
     size = update.get("bytes", 0)
     verifier = ImageVerifier(slot, size, board.chip, board.raw)
     await verifier.reread(-(-size // BLOCK), bytes.fromhex(record["head"]), memoryview(bytearray(BLOCK)))
     if slot.label != update["slot"] or verifier.digest() != update.get("image"):
-        raise UpdateError("checksum_mismatch", "slot has changed")
+        raise UpdateError("checksum_mismatch", "slot changed")

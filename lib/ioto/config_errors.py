@@ -38,7 +38,7 @@ TEXTS = {  # {key used in config.py, cron.py, setup.py and others: text}; the de
     "tls.key": "required with tls.cert",
     "builder": "needed to register: the url of your cloud, or https://api.admin.embedthis.com/api for Ioto's own; "
     "or api and token",
-    "plain": "plain http: use https (or tls.plain, which lets anyone read and change the traffic)",
+    "plain": "plain http: use https (or tls.plain: anyone can read and change the data)",
     "urequests": "https: urequests can't verify servers: use asyncio (or tls.verify false, which lets "
     "anyone pose as the server)",
     "tls.ca": "https: tls.ca must name the authorities to trust",

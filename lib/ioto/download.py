@@ -90,7 +90,7 @@ class Download:
                 self.n = n
                 log("info", "download resumed at block %d" % n)
             except (UpdateError, OSError) as e:
-                log("warn", "can't resume: %r" % e)
+                log("warn", "not resumed: %r" % e)
                 self._begin(size)
 
     async def _connection(self):
@@ -160,7 +160,7 @@ class Download:
             block = self.buf if left >= BLOCK else self.buf[:left]
             if not reply.ready(block) and await reply.readinto(block) != len(block):
                 if reply.status == 206:
-                    raise OSError("range ended early")
+                    raise OSError("range too short")
                 raise UpdateError("size_mismatch", "ends before %d" % self.size)
             if self.update["skip"] is None:
                 said = await self._examine(block)
@@ -169,7 +169,7 @@ class Download:
                     if not self.update.get("by"):  # only the cloud's checksum exists, and it covers the whole file
                         self.verifier.sha.update(block)
                     if self.size != said["size"]:
-                        raise UpdateError("manifest_mismatch", "size %d, image has %d" % (said["size"], self.size))
+                        raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], self.size))
                     continue
             self.verifier.check_block(self.n, block)
             try:

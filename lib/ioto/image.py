@@ -20,7 +20,7 @@ _DESC_MAGIC = 0xABCD5432
 def is_image(head):
     """UpdateError unless `head` is the start of an image."""
     if head[:16] == b"\xff" * 16:
-        raise UpdateError("image_merged", "a whole-flash image")
+        raise UpdateError("image_merged", "a whole flash")
     if not head or head[0] != _MAGIC:
         raise UpdateError("image_magic", bytes(head[:4]))
 

@@ -117,7 +117,7 @@ def flatten(path, found, notes):
     file.place("tls.ca")
     if "certificate" in said.get("tls", ()) and not (file.place("tls.cert") and file.place("tls.key")):
         # In Ioto's file these are the web server's certificate and key, which may not exist.
-        notes.append(("warn", "%s: tls.certificate: ignored: its file or tls.key's does not exist" % path))
+        notes.append(("warn", "%s: tls.certificate: ignored, its file or tls.key's is missing" % path))
         file.flat["tls.cert"] = file.flat["tls.key"] = ""
     return file.flat
 

@@ -116,7 +116,7 @@ def check(manifest, product, offered, version, chip, image, now, floor):
         if manifest.get(key) != mine:
             raise UpdateError("manifest_mismatch", "%s %s, expected %s" % (key, manifest.get(key), mine))
     if manifest.get("base", image) != image:
-        raise UpdateError("manifest_mismatch", "base is not running")
+        raise UpdateError("manifest_mismatch", "base differs")
     if compare(version, manifest.get("minimum", version)) < 0:
         raise UpdateError("manifest_mismatch", "minimum %s, running %s" % (manifest["minimum"], version))
     down = manifest.get("down")

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(bool(measure.MISSING), reason=measure.MISSING)
 # blocks: up to 80 bytes move from one file to another when a name is added anywhere.
 FILES = {
     "__init__.mpy": 2230, "start.mpy": 1320, "agent.mpy": 14600, "prepare.mpy": 760, "setup.mpy": 11400,
-    "begin.mpy": 6500, "connect.mpy": 9050, "checkin.mpy": 11800,
+    "begin.mpy": 6600, "connect.mpy": 9050, "checkin.mpy": 11800,
     "answer.mpy": 15850, "fetch.mpy": 7050, "examine.mpy": 2770, "swap.mpy": 4810, "trial.mpy": 3540,
     "failure.mpy": 620, "space.mpy": 1390,
     "alone.mpy": 860, "registration.mpy": 13600, "folder.mpy": 420, "costs.mpy": 610, "blocking.mpy": 10450,
@@ -83,5 +83,5 @@ def test_bytecode_is_counted():
 def test_a_file_without_a_budget_says_what_to_do():
     with pytest.raises(AssertionError, match="new.mpy is new: add it to FILES with its 100 bytes"):
         check({"new.mpy": 100}, {}, "FILES")
-    with pytest.raises(AssertionError, match="takes 2000 bytes only: lower"):
+    with pytest.raises(AssertionError, match="takes only 2000 bytes: lower"):
         check({"a.mpy": 2000}, {"a.mpy": 3000}, "FILES")

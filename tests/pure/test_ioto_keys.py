@@ -68,7 +68,7 @@ def test_published_files_load():
     assert found["update.script"] == "scripts/update" and found["services.update"] is True
     assert found["tls.cert"] == found["tls.key"] == ""
     warned = [message for level, message in notes if level == "warn"]
-    assert warned == ["ioto.json5: tls.certificate: ignored: its file or tls.key's does not exist"], warned
+    assert warned == ["ioto.json5: tls.certificate: ignored, its file or tls.key's is missing"], warned
     told = [message for level, message in notes if level == "info"]
     assert len(told) == len(set(told)) == len(notes) - 1
     for key in ("app", "database", "mqtt", "timeouts", "scripts.reset", "services.test", "services.mqtt", "log.path"):

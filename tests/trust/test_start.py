@@ -20,7 +20,7 @@ CASES = {
     "so the api": (
         {"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca must name the authorities to trust"),
     "http": ({"builder": "http://a"},
-    "ioto.json: builder: plain http: use https (or tls.plain, which lets anyone read and change the traffic)"),
+    "ioto.json: builder: plain http: use https (or tls.plain: anyone can read and change the data)"),
     "https with what does not verify": (
         {**GOOD, "update.transport": "urequests"},
         "ioto.json: builder: https: urequests can't verify servers: use asyncio (or tls.verify false, which lets "
