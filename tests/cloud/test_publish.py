@@ -116,7 +116,7 @@ def test_remedies_in_error_messages_work(cloud):
         publish(cloud.site, path, "thermo", "3.0.0")
     assert publish(cloud.site, path, "thermo", "3.0.0", any_file=True)
     merged = b"\xff" * 0x1000 + esp_image(b"x")
-    with pytest.raises(CloudError, match="a whole firmware .bin as downloaded from MicroPython"):
+    with pytest.raises(CloudError, match="a complete firmware .bin as downloaded from MicroPython"):
         cloud.publish("4.0.0", merged)
     assert cloud.publish("4.0.0", samples.merged("generic"))
 

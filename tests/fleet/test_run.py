@@ -108,8 +108,8 @@ def test_refusal_is_printed_with_its_text(address, tmp_path):
     said = ioto("fleet", "run", address, "--product", "SIMPRODUKT", *options)
     assert (
         said.count(
-            "Warning: register, answer 401: Authorization: no product has this id: `ioto product list` shows the "
-            "ids of the products\n"
+            "Warning: register, answer 401: Authorization: no product has this id; `ioto product list` lists the "
+            "products and their ids\n"
         )
         == 1
     )

@@ -79,7 +79,9 @@ def _register(
     """
     found = queries.product_by_id(conn, asking.product)
     if found is None:
-        raise Refusal(401, "Authorization: no product has this id: `ioto product list` shows the ids of the products")
+        raise Refusal(
+            401, "Authorization: no product has this id; `ioto product list` lists the products and their ids"
+        )
     known = queries.device_by_id(conn, asking.product, asking.id) or {}
     key = known.get("key", key)
     new = not known or known["removed_s"] is not None

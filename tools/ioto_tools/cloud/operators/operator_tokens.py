@@ -40,7 +40,9 @@ def new(site: "Site", name: str, scope: str, lifetime_s: int | None = None) -> R
 
 def _new(conn: sa.Connection, row: Row, who: str) -> None:
     if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
-        raise Conflict("token %s: this name is in use: `ioto token revoke` it, or choose another name" % row["name"])
+        raise Conflict(
+            "token %s: this name is in use: revoke it with `ioto token revoke`, or choose another" % row["name"]
+        )
     conn.execute(operators.insert().values(row))
     audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
 

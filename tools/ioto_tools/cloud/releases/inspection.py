@@ -18,9 +18,9 @@ from ..images.folder_store import CHUNK_BYTES
 from ..rules import terms
 
 _REMEDY = {
-    "image_merged": "publish only the application, micropython.bin of the build, or a whole firmware .bin as "
+    "image_merged": "publish only the application (the build's micropython.bin), or a complete firmware .bin as "
     "downloaded from MicroPython",
-    "image_magic": "publish micropython.bin of the build; for a file for Linux devices, use --any-file",
+    "image_magic": "publish the build's micropython.bin; for a file for Linux devices, use --any-file",
     "image_malformed": "build or download it again",
     "image_version": "build it with this version, or publish it as the version that it contains",
     "manifest_malformed": "sign it again with `ioto sign`",
@@ -87,7 +87,7 @@ class Inspection:
                 self.chip, self.head = getattr(check, "chip", None), getattr(check, "head", None)
         except UpdateError as e:
             remedy = _REMEDY.get(e.reason, "see docs/cloud.md")
-            raise CloudError("%s: not an application image (%s): %s" % (self.path, e, remedy)) from e
+            raise CloudError("%s: it cannot be published (%s): %s" % (self.path, e, remedy)) from e
 
     def _read_envelope(self, size: int) -> "tuple[bytes, list[_ManifestCheck | _ImageCheck]]":
         """(the envelope or empty bytes, the objects that check the rest)."""
