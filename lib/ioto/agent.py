@@ -187,7 +187,7 @@ class Agent:
         )
 
     def is_suspect(self):
-        """Did the staged image's trial time out, and is it unknown whether the image or an outage was the cause?"""
+        """Did the staged image's trial time out, for a cause that is not known yet (the image or an outage)?"""
         return self.record["phase"] == "staged" and self.record["why"] == "trial_timeout"
 
     def client(self, seen=None):
@@ -299,7 +299,7 @@ class Agent:
             if await self.do("checkin"):
                 await self.do("fetch")
             record["failures"] = 0
-            # After success in a boot without the application, one no_memory error is enough to request the next one.
+            # After success in a boot without the application, a single no_memory error requests the next such boot.
             record["short"] = int(self.alone)
             self.error = self.memory = ""
             self._tried(tried_s, tried or self.board.time_s())

@@ -1,6 +1,6 @@
 """Request a boot without the application, for a check-in and download that need its memory (start.alone()).
 
-There is at most one such boot per update.period, whatever causes no_memory.
+There is at most one such boot per update.period, even if no_memory occurs again.
 """
 
 import asyncio

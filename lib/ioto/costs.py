@@ -5,7 +5,7 @@
 * Refused: the file is not for this board. This is reported; the file is checked again if the cloud still offers it.
 * Everything else is a fault of the network or the store. Its reason is sent with the next check-in.
 
-In the last two cases, the next download is delayed, twice as long each time. If the delay is longer than the period
+In the last two cases, the next download is delayed; the delay doubles each time. If it is longer than the period
 between check-ins, the record stores when the download may start.
 """
 

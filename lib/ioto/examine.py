@@ -25,7 +25,7 @@ def _here(agent):
 
 
 async def run(agent, block):
-    """Check the first block; enter the image's offset, its hash and the signing key in the record's update.
+    """Check the first block; store the image's offset, its hash and the signing key in the record's update.
 
     Returns the manifest, or None for an unsigned image. UpdateError if the file is refused, for example because it has
     no signature and update.keys requires one.

@@ -10,9 +10,8 @@ from .timezone import local
 async def register(cloud):
     """Request `api` and `token` with the product id and store the reply. OSError until the device is claimed.
 
-    A registration is discarded when a reply says that the cloud does not know the device. That reply may not have come
-    from the cloud: if registering again is refused (for example because the id is in use), the discarded one is
-    restored.
+    A registration is discarded when a reply says that the cloud does not know the device. That reply may be forged: if
+    a new registration is refused (for example because the id is in use), the discarded one is restored.
     """
     agent = cloud.agent
     was = agent.provision.get("was")

@@ -13,8 +13,8 @@ class Resolver:
     """Resolves host names and caches the addresses as long as they are valid.
 
     `servers()` returns the addresses of name servers. An empty list: there is no link. None: the port's own getaddrinfo
-    is used, which blocks the loop. getaddrinfo is always used for names in .local (mDNS), which name servers do not
-    know. The cache `kept`, {host: [addresses, ticks when they expire]}, outlives the Resolver.
+    is used, which blocks the loop. getaddrinfo is always used for names in .local, because only mDNS resolves them. The
+    cache `kept`, {host: [addresses, ticks when they expire]}, outlives the Resolver.
     """
 
     def __init__(self, servers=lambda: None, kept=None, port=53):

@@ -70,7 +70,7 @@ async def _tests(agent):
 
 
 async def _check_in(agent):
-    """Do one complete check-in, but ignore its offer: only the other slot contains a proven image."""
+    """Do one complete check-in, but ignore its offer: a download would overwrite the only proven image."""
     wait_s = 1
     while True:
         try:

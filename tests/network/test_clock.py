@@ -1,4 +1,4 @@
-"""The agent's time of day if certificates, NTP and the clock contradict each other, with Mbed TLS.
+"""The agent's time of day when certificates, NTP and the clock contradict each other; uses Mbed TLS.
 
 libfaketime sets the clock of the process to the time in a file, which the board's set_time() writes.
 """
@@ -142,7 +142,7 @@ def right(unix_s):
 @needs_faketime
 @pytest.mark.parametrize("first", [-DAY, -2 * YEAR], ids=["younger-than-the-agent", "older"])
 def test_a_clock_that_was_never_set(tmp_path, first):
-    """Without NTP, the time comes from the cloud, whose certificate is younger or older than the agent's build."""
+    """Without NTP, the time comes from the cloud, whose certificate is newer or older than the agent's build."""
     world = World(tmp_path, first=first)
     ((now, known, error, last),) = world.run(NEVER_SET)
     assert right(now) and known and not error and world.methods() == ["HEAD", "POST"]
@@ -174,7 +174,7 @@ def test_the_last_known_time_rises_with_two_witnesses(tmp_path):
     (None, 300 * DAY, 0), (0, 300 * DAY, 0), (300 * DAY, 0, 0), (300 * DAY, 200 * DAY, 200 * DAY),
 ], ids=["ntp-silent", "cloud-ahead", "ntp-ahead", "both-ahead"])  # fmt: skip
 def test_one_wrong_witness_does_not_raise_the_last_known_time(tmp_path, ntp, date, kept):
-    """The earlier of the two times is kept; without NTP, no time is kept, although the clock is set."""
+    """The earlier of the two times is stored; without NTP, no time is stored, although the clock is set."""
     world = World(
         tmp_path, last=2 * YEAR, date=lambda: time.time() + date, ntp=None if ntp is None else lambda: time.time() + ntp
     )
@@ -203,7 +203,7 @@ def test_witnesses_that_disagree_do_not_lower_the_last_known_time(tmp_path, ntp,
     "first, last, why", [(-9 * DAY, -DAY, "tls_expired"), (DAY, 9 * DAY, "tls_not_yet")], ids=["expired", "not-yet"]
 )
 def test_a_cloud_that_contradicts_its_own_certificate(tmp_path, first, last, why):
-    """The certificate is not valid at the time in Date: the check-in fails, and that time is not kept."""
+    """The certificate is not valid at the time in Date: the check-in fails, and that time is not stored."""
     world = World(tmp_path, first=first, last=last)
     ((now, known, error, kept),) = world.run(NEVER_SET)
     assert right(now) and error == why and not kept and "POST" not in world.methods()

@@ -132,4 +132,4 @@ def test_a_kept_connection_closes_before_another_server_is_contacted(serve):
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % len(ended(first, 1))) is None
     )
     result = one(first.url, keep=True)
-    assert bytes.fromhex(result["body"]) == b"1", "the first was still open"
+    assert bytes.fromhex(result["body"]) == b"1", "the first connection was still open"

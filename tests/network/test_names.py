@@ -143,7 +143,7 @@ def test_truncated_and_long_answers_are_used(serve, datagrams):
 
 
 def test_local_names_are_resolved_by_the_port(serve, datagrams):
-    """Name servers have no local names. The ESP32's getaddrinfo uses mDNS, here a replacement that knows one name."""
+    """Name servers do not resolve local names. The ESP32's getaddrinfo uses mDNS; here, a replacement has one name."""
     server = serve(OK)
     names = datagrams(lambda asked: [reply(asked, flags=0x8183)])
     for host, expected in (

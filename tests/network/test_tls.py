@@ -224,8 +224,8 @@ class Stalling:
 def test_a_truncated_body_is_noticed(secure, folder, politely):
     """With or without close_notify, only the announced length or the last chunk shows that a body is complete.
 
-    A peer that sends close_notify and then waits for ours costs the whole limit: the read function in C drops a
-    close_notify that arrives with the last bytes.
+    If the peer sends close_notify and then waits for ours, the client waits until the limit: the read function in C
+    drops a close_notify that arrives with the last bytes.
     """
 
     def answer(conn, request):

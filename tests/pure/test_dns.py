@@ -86,7 +86,7 @@ def test_of_a_truncated_answer_the_addresses_before_the_cut_count():
     for records in ([], [CNAME], [AAAA]):  # a truncated answer does not prove that there is no address
         assert dns.answer(reply(records, flags=0x8380), QUERY) is None
         assert dns.answer(reply(records + [long]), QUERY) is None
-    # the other checks are the same
+    # the other checks also apply to truncated replies
     assert dns.answer(reply([A], flags=0x8380, number=b"\x12\x35"), QUERY) is None
     assert dns.answer(reply([A], flags=0x8380, question=dns.query(NUMBER, "cdn.example.com")[12:]), QUERY) is None
 

@@ -62,7 +62,7 @@ def test_fleet_is_spread_after_a_power_failure():
         ("0-10 12 * * *", NOON + 5 * MINUTE, 5 * MINUTE, 5 * MINUTE),
     ):
         some = [id for id in IDS[:1200] if due(parse(window), UTC, now, id, tried, up=DAY, jitter=jitter) == 0]
-        assert len(some) == 1200  # the own times of all these devices have passed
+        assert len(some) == 1200  # each of these devices' own time in the window has passed
         even([due(parse(window), UTC, now, id, tried, up=0, jitter=jitter) for id in some], 0, length, 20)
 
 

@@ -230,7 +230,7 @@ def test_time_a_little_before_the_period_is_accepted():
     place = NOON + due(window, UTC, NOON, "ID", jitter=HOUR)
     assert opens < place < opens + 50
     for period in (HOUR, 4 * HOUR, 13 * HOUR):
-        for early in range(-70, 71):  # the rest ends so many seconds after the device's own time
+        for early in range(-70, 71):  # the wait ends this many seconds after the device's own time
             tried = place + early - period  # the period has passed `early` seconds after the device's own time
             for failures, hold in ((0, 0), (1, period * 8 // 10), (0, period)):
                 rest = rest_s(period, 0, failures, hold, "ID")

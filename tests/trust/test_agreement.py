@@ -18,7 +18,7 @@ SALTS = (32,) * 8 + (0, 1, 20, 31, 33, 48, 64, 100)
 
 
 def judged(public, signature, message):
-    """Whether `cryptography` accepts the signature in our scheme."""
+    """Does `cryptography` accept the signature, with a salt of 32 bytes?"""
     try:
         public.verify(signature, message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
         return True
@@ -27,7 +27,7 @@ def judged(public, signature, message):
 
 
 def cases(sizes, each, rng):
-    """(DER, digest, signature, verdict)."""
+    """Yield (public key in DER, digest, signature, is the signature valid?) for each case."""
     for private in made(sizes):
         public = private.public_key()
         der = keys.public_bytes(public, der=True)
