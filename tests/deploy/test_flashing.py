@@ -204,8 +204,8 @@ def test_a_larger_flash_gets_larger_slots(files):
 
 def test_boards_that_are_refused_are_not_written_to(files):
     refused(FakeLoader(b"\xff" * FLASH, number=9), files, "ESP32-S3, the firmware is for ESP32")
-    refused(FakeLoader(b"\xff" * FLASH, protected=["flash encryption"]), files, "has flash encryption on")
-    refused(FakeLoader(b"\xff" * FLASH, protected=["secure boot"]), files, "has secure boot on")
+    refused(FakeLoader(b"\xff" * FLASH, protected=["flash encryption"]), files, "has flash encryption enabled")
+    refused(FakeLoader(b"\xff" * FLASH, protected=["secure boot"]), files, "has secure boot enabled")
     refused(FakeLoader(b"\xff" * (2 << 20)), files, "two slots of 0x1a0000 bytes leave nothing of 2M")
     refused(FakeLoader(b"\xff" * FLASH), files, "more than the 4 MiB", flash_bytes=8 << 20)
     refused(stock_board(nvs=b"\xfe" * 0x5000), files, "NVS uses more than the 0x4000 bytes")
@@ -275,7 +275,7 @@ def test_a_board_whose_files_cannot_be_kept_is_refused(files):
     moved = stock_board()
     rows = [layout.Partition(1, 2, 0xA000, 0x4000, "nvs")] + layout.stock()[1:]
     moved.data[0x8000:0x8C00] = layout.build(rows)
-    refused(moved, files, "its NVS is at 0xa000")
+    refused(moved, files, "NVS is at 0xa000")
     bare = stock_board()
     bare.data[0x8000:0x8C00] = layout.build(
         layout.stock()[:2]

@@ -321,7 +321,7 @@ def test_a_cable_unplugged_during_the_copy_leaves_whole_files(flash, folder, aft
     for name, raw in new.items():
         assert found.get(name) in (old.get(name), raw), (after, name)
     if result.returncode:
-        assert "gone" in result.stderr or "no MicroPython prompt" in result.stderr, result.stderr
+        assert "connection was lost" in result.stderr or "no MicroPython prompt" in result.stderr, result.stderr
     else:
         assert after > sum(map(len, new.values())) and all(found[name] == raw for name, raw in new.items())
     with board(flash) as port:
