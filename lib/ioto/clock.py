@@ -58,7 +58,7 @@ async def ntp_s(names, host, limit_ms=2000, port=123):
 
 def begins(der):
     """Unix seconds of a certificate's notBefore, 1950 to 2049 (RFC 5280, 4.1.2.5); 0 if it can't be read."""
-    try:  # called by C code during a handshake: no exception may be raised through it
+    try:  # called by C code during a handshake: no exception may pass through that code
         der = bytes(der[:512])
         at = der.find(b"\x17\x0d", 36) + 2  # the first UTCTime, of 13 characters, after the serial number
         y, mo, d, h, mi, s = [int(der[i : i + 2]) for i in range(at, at + 12, 2)]

@@ -15,7 +15,7 @@ from .log import log
 from .slot import BLOCK, ImageVerifier
 
 RETRIES = 6  # consecutive connections without progress
-_KEEP_EVERY = 8  # blocks; after a power cut, at most 32 KiB are fetched again (64 KiB are allowed)
+_KEEP_EVERY = 8  # blocks; after a power cut, at most 32 KiB are fetched again
 _PROGRESS = "<8sII16s"  # SHA-256 of the name (first 8 bytes), blocks, size, head of the image
 
 

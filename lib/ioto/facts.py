@@ -7,7 +7,7 @@ from .uptime import uptime_s
 
 
 def _next_s(agent):
-    """Seconds until the next check-in if this one succeeds; None if the window never opens, or needs a clock."""
+    """Seconds until the next check-in if this one succeeds; None if the window never opens, or needs a set clock."""
     config, now_s, up_s = agent.config, agent.board.time_s(), uptime_s()
     return due_s(
         now_s, up_s, up_s, config["update.schedule"], config["timezone"], config["update.period"],

@@ -1,8 +1,8 @@
 """Replace the agent's folder before littlefs has to compact it.
 
 littlefs keeps a log for each folder, with an entry for each change of a file. After some 58 saves the log is full and
-is compacted at once, with thousands of small reads that block everything else for 0.1 s or more. A new folder has an
-empty log, so the files are moved to a new folder.
+is compacted in one operation, with thousands of small reads that block everything else for 0.1 s or more. A new folder
+has an empty log, so the files are moved to a new folder.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from .parts import Part
 from .reserve import END_MS, free
 
 _REDIRECTS = 5
-_LINE_BYTES = 2304  # longest header line that is kept: a URL of 2048 and the header's name
+_LINE_BYTES = 2304  # longest header line that is kept: a URL of 2048 bytes and the header's name
 _HEAD_BYTES = 16384  # all lines of a head, including preceding 1xx replies; also for the trailers of a body
 _ALWAYS = "User-Agent: ioto\r\nAccept-Encoding: identity\r\n"
 
@@ -110,7 +110,8 @@ class Client:
 async def follow_redirects(once, plain, method, url, headers, body):
     """Call `once(method, parsed url, headers, body)` until the reply is not a redirect.
 
-    Plain http needs `plain`, and Authorization is never sent over it: anyone who reads the token can act as the device.
+    Plain http is allowed only with `plain`, and Authorization is never sent over it: anyone who reads the token can act
+    as the device.
     """
     here = parse_url(url)
     headers = dict(headers or {})

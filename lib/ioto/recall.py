@@ -8,7 +8,7 @@ def empty():
     """Return an empty record, with every key that the agent uses."""
     return {
         "phase": "idle",
-        # the current offer, and slot; once known, skip (bytes in front of the image), image (its SHA-256) and by (key)
+        # the current offer, and its slot; once known, skip (bytes before the image), image (its SHA-256) and by (key)
         "update": None,
         "attempt": 0,  # number of the attempt at the update; counts swaps and failed downloads
         "head": "",  # hex of the first 16 bytes of the image, not written to the slot until the swap

@@ -77,8 +77,8 @@ class Update:
     def version(self):
         """The running version.
 
-        The one on trial in the running slot; else the one installed in it, unless ioto.json's has changed since; else
-        ioto.json's.
+        During a trial of the running slot, the version of the update. Otherwise the version installed in that slot; or
+        the version in ioto.json, if none is installed or the version in ioto.json has changed since.
         """
         update = self.record["update"]
         if self.record["phase"] == "trial" and update["slot"] == self.running and not update.get("script"):
@@ -151,7 +151,7 @@ class Update:
         record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])
 
     def _tries(self, offer):
-        """(number of the last attempt at the update, number of the one after which it was last given up); 0: none."""
+        """(number of the last attempt at the update, number of the attempt before it was last given up); 0: none."""
         used = given_up = 0
         for update, checksum, _, retry, attempt in [failed for failed in self.record["failed"] if len(failed) > 4]:
             if [update, checksum] == [offer["update"], offer["checksum"]]:

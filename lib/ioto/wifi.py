@@ -33,7 +33,7 @@ class Wifi:
         self._reset = reset
         self._hostname = hostname
         self.limit_ms = limit_ms
-        self.wlan = None  # the driver allocates 35 KB when it is created, which can fail
+        self.wlan = None  # its creation allocates 35 KB, which can fail
         self.task = None
         self.why = "not tried yet"
 

@@ -94,9 +94,9 @@ def opened_s(window, unix_s, zone, most_s):
 def place_s(now_s, start, slack, window, zone, jitter_s, device, pause, boot):
     """Seconds until the first time in the window that is neither before `start` nor before the device's own time in it.
 
-    A device's time up to `slack` before `start` is accepted: otherwise a daily check-in in a narrow window, always some
-    seconds late, would eventually find it closed. With a `pause`, a device that boots after its time gets a new time,
-    less than `pause` after `boot` and before the closing.
+    A device's time up to `slack` before `start` is accepted: otherwise a daily check-in, which begins some seconds
+    later each day, would eventually find a narrow window closed. With a `pause`, a device that boots after its time
+    gets a new time, less than `pause` after `boot` and before the closing.
     """
     at = max(now_s, start - slack)
     while True:  # at most three rounds: an opening lasts at least a minute, and `slack` is not longer

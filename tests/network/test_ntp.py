@@ -25,7 +25,7 @@ FIRST = range(256)
 
 
 def times(datagrams, answers, **case):
-    """The results for the answers, which are functions from the question to a list of datagrams."""
+    """Return a result for each answer: a function that returns a list of datagrams for a request."""
     servers = [datagrams(answer) for answer in answers]
     cases = [dict({"url": "127.0.0.1", "ntp": server.port, "limit_ms": 200}, **case) for server in servers]
     return run(cases)

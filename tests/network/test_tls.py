@@ -204,7 +204,7 @@ def test_a_handshake_that_stalls(secure, serve, folder):
 
 
 class Stalling:
-    """Replaces a TLS context: forwards the request to `server`, and `size` bytes of its answer back."""
+    """Replaces a TLS context: forwards the request to `server`, and returns `size` bytes of its answer."""
 
     def __init__(self, server, size):
         self.server, self.left = server, size

@@ -75,7 +75,7 @@ def test_dripped_bytes_time_out(serve, begin):
 
 @pytest.mark.parametrize("chunked", (False, True))
 def test_a_slow_but_steady_body_arrives(serve, chunked):
-    """The limit applies from one buffer to the next, so a body that takes longer in total arrives."""
+    """The limit applies to each buffer separately, so a body that takes longer in total arrives."""
 
     def answer(conn, request):
         conn.sendall(OK + (b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 100") + b"\r\n\r\n")

@@ -45,7 +45,7 @@ def nested(flat):
 
 
 def refused(text, *says):
-    """Check that the error for a file with this content, by default ioto.json, contains all of `says`."""
+    """Check that the error for a file with this content, by default ioto.json, contains each text in `says`."""
     with Folder(ioto_json=text) as folder:
         error = error_of(config.load, folder)
         for part in (folder.path + "ioto.json: ",) + says:

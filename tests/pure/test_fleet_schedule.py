@@ -7,7 +7,7 @@ from ioto.schedule import rest_s
 
 
 def test_devices_are_spread_over_the_whole_jitter():
-    """Tested without a window, after a check-in and after power-on, also with a jitter longer than the period."""
+    """Without a window: after a check-in and after power-on, even if the jitter is longer than the period."""
     anytime = parse("anytime")
     for period, jitter in ((HOUR, HOUR), (DAY, HOUR), (10 * MINUTE, HOUR), (HOUR, MINUTE), (MINUTE, DAY)):
         bins = min(20, jitter)

@@ -96,7 +96,7 @@ def test_id_is_generated_if_the_file_has_none():
 
 
 def test_files_are_found_in_iotos_places():
-    """`@name` is relative to the folder, or to its subfolder state; the file of the authority must exist."""
+    """`@name` is relative to the folder, or to its subfolder state; the file in tls.authority must exist."""
     with Folder() as folder:
         import os
 

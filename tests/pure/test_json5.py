@@ -66,7 +66,7 @@ b\\'c"d\\u0041', deep: [[[{a: []}]]],
 
 
 def damaged(n):
-    """`n` copies of a document in the form of Ioto, each with one to three small random errors."""
+    """`n` copies of a document in Ioto's format, each with one to three small random errors."""
     import random
 
     random.seed(n)

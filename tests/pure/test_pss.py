@@ -142,7 +142,7 @@ def test_against_counting_multiplications_of_each_turn():
 
 
 def test_against_damaged_input(count=3000):
-    """Damaged signatures, digests and keys give False, no exception; public_key() refuses some damaged keys."""
+    """Damaged signatures, digests and keys give False, not an exception; public_key() refuses some damaged keys."""
     import random
 
     rng = random.Random(2)
@@ -183,7 +183,7 @@ def damaged(rng, raw):
 
 
 def test_published_vectors_take_seventeen_multiplications():
-    """The check takes 16 squarings and one multiplication, or ends at once."""
+    """The check takes 16 squarings and one multiplication, or ends immediately."""
     for name in ("2048_sha256_mgf1_32", "3072_sha256_mgf1_32"):
         for key, test, _ in vectors(name):
             steps = len([1 for step in pss.verify(key, bytes(32), unhex(test["sig"]))])
@@ -191,7 +191,7 @@ def test_published_vectors_take_seventeen_multiplications():
 
 
 def test_invalid_signatures_of_any_length():
-    """The result is always False; it is False at once if the length is wrong or the number is too large."""
+    """The result is always False; it is False immediately if the length is wrong or the number is too large."""
     for bits in (2048, 2049, 3072, 4096):
         n = (1 << bits) - 1
         for size in (0, 1, 255, 256, 257, 383, 384, 385, 511, 512, 513, 4000):

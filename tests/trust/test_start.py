@@ -103,7 +103,7 @@ def test_settings_with_which_the_agent_starts(folder):
 
 
 def test_the_agent_sends_its_certificate_to_a_server_that_requires_one(folder):
-    """Mutual TLS: the server accepts the device with its certificate, and refuses it without."""
+    """Mutual TLS: the server accepts the device with its certificate, and refuses it without one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     context.verify_mode = ssl.CERT_REQUIRED
