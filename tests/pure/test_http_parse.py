@@ -271,7 +271,7 @@ LENIENT = {
 
 
 def test_contradicting_headers():
-    """Each header that the agent uses: alone, repeated, contradicted, empty, unusual, and longer than its line."""
+    """Each header that the agent uses: alone, repeated, contradicted, empty, unusual, and truncated."""
     for kept, is_strict in ((STRICT, True), (LENIENT, False)):
         for name, (a, b) in kept.items():
             line, same, other = [("%s: %s\r\n" % (n, v)).encode() for n, v in ((name, a), (name.upper(), a), (name, b))]
