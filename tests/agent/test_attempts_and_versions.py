@@ -53,7 +53,7 @@ def test_version_edited_in_ioto_json_becomes_the_device_version(tmp_path):
     rig.publish(rig.image(3), "2.0.1")
     assert "CONFIRMED 2.0.1" in rig.run(until_s=3 * HOUR).console
     run = rig.run(until_s=3 * HOUR)
-    assert overview.devices(rig.site)[0]["version"] == "2.0.1" and "as ioto.json says" not in run.console
+    assert overview.devices(rig.site)[0]["version"] == "2.0.1" and "of ioto.json instead" not in run.console
 
 
 @pytest.mark.sweep
