@@ -17,37 +17,38 @@ NO_KEY = "not an RSA public key (PEM or DER) of 2048 to 4096 bits with exponent 
 GOOD = {**HTTPS, "tls.ca": "ca.pem", "update.keys": "release.pem"}
 CASES = {
     "https without an authority": (HTTPS, "ioto.json: builder: https: tls.ca must name the authorities to trust"),
-    "so the api": (
+    "an api without an authority": (
         {"api": "https://a", "token": "t"}, "ioto.json: api: https: tls.ca must name the authorities to trust"),
     "http": ({"builder": "http://a"},
     "ioto.json: builder: plain http: use https (or tls.plain: anyone can read and change the data)"),
-    "https with what does not verify": (
+    "https with urequests": (
         {**GOOD, "update.transport": "urequests"},
         "ioto.json: builder: https: urequests can't verify servers: use asyncio (or tls.verify false, which lets "
         "anyone pose as the server)"),
-    "the same in so many words": ({**GOOD, "update.transport": "urequests", "tls.verify": False},
+    "urequests, unverified": ({**GOOD, "update.transport": "urequests", "tls.verify": False},
     "starts ['tls.verify is false: anyone can pose as the cloud']"),
-    "no certificate": ({**GOOD, "tls.ca": "text.pem"}, "ioto.json: tls.ca: text.pem: contains no certificate"),
-    "a certificate cut short": ({**GOOD, "tls.ca": "cut.pem"},
+    "a file without a certificate": ({**GOOD, "tls.ca": "text.pem"},
+    "ioto.json: tls.ca: text.pem: contains no certificate"),
+    "a truncated certificate": ({**GOOD, "tls.ca": "cut.pem"},
     "ioto.json: tls.ca: cut.pem: certificate 1 is invalid"),
-    "one of two cut short": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]},
+    "a truncated certificate among two files": ({**GOOD, "tls.ca": ["ca.pem", "cut.pem"]},
     "ioto.json: tls.ca: cut.pem: certificate 1 is invalid"),
     "a certificate of another kind": ({**GOOD, "tls.ca": "cut.der"}, "ioto.json: tls.ca: cut.der: invalid cert"),
-    "a key that is none": ({**GOOD, "update.keys": ["release.pem", "text.pem"]},
+    "a file without a key": ({**GOOD, "update.keys": ["release.pem", "text.pem"]},
     "ioto.json: update.keys: text.pem: " + NO_KEY),
-    "a key cut short": ({**GOOD, "update.keys": "cut-key.pem"}, "ioto.json: update.keys: cut-key.pem: " + NO_KEY),
-    "an elliptic key": ({**GOOD, "update.keys": "ec.pem"}, "ioto.json: update.keys: ec.pem: " + NO_KEY),
+    "a truncated key": ({**GOOD, "update.keys": "cut-key.pem"}, "ioto.json: update.keys: cut-key.pem: " + NO_KEY),
+    "an elliptic-curve key": ({**GOOD, "update.keys": "ec.pem"}, "ioto.json: update.keys: ec.pem: " + NO_KEY),
     "the private key": ({**GOOD, "update.keys": "private.pem"}, "ioto.json: update.keys: private.pem: " + NO_KEY),
     "a short key": ({**GOOD, "update.keys": "short.pem"}, "ioto.json: update.keys: short.pem: " + NO_KEY),
-    "its own key is none": ({**GOOD, "tls.cert": "ca.pem", "tls.key": "text.pem"},
+    "an invalid tls.key": ({**GOOD, "tls.cert": "ca.pem", "tls.key": "text.pem"},
     "ioto.json: tls.cert: unusable with tls.key: invalid key"),
-    "its own certificate is none": ({**GOOD, "tls.cert": "text.pem", "tls.key": "ca.key"},
+    "an invalid tls.cert": ({**GOOD, "tls.cert": "text.pem", "tls.key": "ca.key"},
     "ioto.json: tls.cert: unusable with tls.key: invalid cert"),
-    "all of it": (GOOD, "starts []"),
+    "all settings": (GOOD, "starts []"),
     "in DER": ({**GOOD, "tls.ca": "ca.der", "update.keys": ["release.der", "release.pem"]}, "starts []"),
     "no keys": ({**HTTPS, "tls.ca": "ca.pem"}, "starts ['no update.keys: unsigned images are installed']"),
     "unverified": ({**GOOD, "tls.verify": False}, "starts ['tls.verify is false: anyone can pose as the cloud']"),
-    "http in so many words": ({"builder": "http://a", "tls.plain": True, "update.keys": "release.pem"}, "starts []"),
+    "http, allowed": ({"builder": "http://a", "tls.plain": True, "update.keys": "release.pem"}, "starts []"),
 }  # fmt: skip
 
 
