@@ -75,7 +75,7 @@ def open_prompt(port: str, wait_s: int, reset: bool) -> Prompt:
 @WAIT
 @RESET
 def deploy(port: str | None, folder: Path, source: bool, force: bool, dry_run: bool, wait_s: int, reset: bool) -> None:
-    """Copy FOLDER's files and the agent to the board at PORT, only those that changed.
+    """Copy the changed files of FOLDER and of the agent to the board at PORT.
 
     The record and provision.json are kept. A file that was changed on the board since the last deployment is kept,
     and its differences are shown. The application is stopped during the copy; a soft reset starts it again.

@@ -142,8 +142,8 @@ def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:
 def device_new(id: str, product: str, data: str, json: bool) -> None:
     """Register device ID by hand and print its token, once.
 
-    For devices that cannot register themselves, such as those with EmbedThis' updater (its --token). Boards with
-    the agent do not need this.
+    Use this for devices that cannot register themselves, such as devices with EmbedThis' updater (its --token).
+    Boards with the agent do not need this.
     """
     with open_site(data) as site:
         found = next((each for each in overview.products(site) if product in (each["id"], each["name"])), None)

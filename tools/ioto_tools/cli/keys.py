@@ -39,7 +39,7 @@ def click_errors() -> Iterator[None]:
 def ask_passphrase(what: str = "Passphrase", twice: bool = False) -> bytes:
     """Read the passphrase from the environment, for scripts, or from the terminal.
 
-    Never from the command line, which other users can read.
+    It is never read from the command line, which other users can see.
     """
     passphrase = os.environ.get(PASSPHRASE)
     if passphrase is None:

@@ -25,10 +25,10 @@ from .site import open_site
 )
 @data_option
 def nginx(server_name: str, certificate: str, key: str, listen: str, upstream: str, data: str) -> None:
-    """Print the configuration of an nginx in front of this cloud, which devices reach as NAME.
+    """Print an nginx configuration for a proxy in front of this cloud. Devices reach it as NAME.
 
-    nginx terminates TLS and sends the images itself, directly from the folder --data, which its user must be able
-    to read.
+    nginx terminates TLS and sends the images itself, directly from the folder --data. The user that runs nginx
+    must be able to read this folder.
     """
     try:
         click.echo(nginx_configuration(server_name, certificate, key, data, listen, upstream), nl=False)

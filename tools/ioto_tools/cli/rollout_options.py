@@ -19,7 +19,7 @@ _OPTIONS = (
     click.option(
         "--policy",
         metavar="EXPR",
-        help="Offer it to devices that this policy matches (docs/policy.md); none: those with a lower version.",
+        help="Offer it to devices that this policy matches (docs/policy.md); none: devices with a lower version.",
     ),
     click.option(
         "--group",

@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
 @click.command("test")
 @PORT
-@click.option(
-    "--ssid", default="", help="Name of the Wi-Fi network; by default, that of the board's ioto.json, if any."
-)
+@click.option("--ssid", default="", help="Name of the Wi-Fi network; by default, the network in the board's ioto.json.")
 @password_option
 @click.option(
     "--host",
     metavar="ADDRESS",
-    help="IP address at which the board reaches this machine; by default, the one that this machine uses.",
+    help="IP address at which the board reaches this machine; by default, this machine's own.",
 )
 @click.option(
     "--only", "only", multiple=True, type=click.Choice((*CHECKS, UPDATE)), help="Run only this check; may be repeated."

@@ -121,7 +121,7 @@ def show(update: str, data: str, json: bool) -> None:
 @data_option
 @json_option
 def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
-    """Change the rollout settings of UPDATE, which is PRODUCT@VERSION or its id.
+    """Change the rollout settings of UPDATE (PRODUCT@VERSION or its id).
 
     `none` removes a setting; settings that are not given do not change. A device that was offered the update keeps it
     if --limit, --percentage or --rate is lowered; a changed policy, start or end applies to this device too. To stop
@@ -271,7 +271,7 @@ _add_withdrawal(
 @yes_option
 @data_option
 def delete(update: str, yes: bool, data: str) -> None:
-    """Delete UPDATE, which is PRODUCT@VERSION or its id, with its history and its image.
+    """Delete UPDATE (PRODUCT@VERSION or its id), with its history and its image.
 
     This is refused as long as a device runs the version or may still apply it. The audit log is kept.
     """

@@ -103,7 +103,7 @@ def _archive(parts: dict[str, bytes]) -> bytes:
 
 
 def restore_names(text: str, on: str = "esp32") -> str:
-    """The output of a board, with the short names in its tracebacks replaced by those of the sources."""
+    """The output of a board, with the short names in its tracebacks replaced by the names in the sources."""
     names = {file: found for file, (_, found) in bundled_files(on).items()}
 
     def frame(found: re.Match[str]) -> str:

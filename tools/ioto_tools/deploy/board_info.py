@@ -123,7 +123,7 @@ def _describe_rollback(answer: dict[str, Any]) -> str:
 
 
 def _named(files: dict[str, bytes]) -> list[str]:
-    """Settings that may be names of files on the board: authorities, keys, the device's certificate."""
+    """All texts in the settings that may be names of files on the board, such as authorities and keys."""
     found = set()
 
     def walk(value: Any) -> None:

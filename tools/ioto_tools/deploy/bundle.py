@@ -79,7 +79,7 @@ class _Program:
         return self.file_of[module], self.new_names[module, name]
 
     def ordered(self, file: str) -> list[str]:
-        """The file's modules, each after those that it imports."""
+        """The file's modules, each after the modules that it imports."""
         done: list[str] = []
 
         def add(module: str) -> None:
@@ -160,7 +160,7 @@ def _number_names(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 class _Renamer(ast.NodeTransformer):
-    """Renames the names in one module to those of its file."""
+    """Replaces the names in one module by the names in its file."""
 
     def __init__(self, program: _Program, file: str, module: str) -> None:
         self.program = program
@@ -268,7 +268,7 @@ def _module_definitions(tree: ast.Module) -> dict[str, ast.Constant | None]:
 
 
 def _read_counts(body: list[ast.stmt]) -> Counter[str]:
-    """How often each name is read."""
+    """Count how often each name is read."""
     return Counter(
         name.id
         for node in body

@@ -1,7 +1,7 @@
 """Copy changed files to a board through its prompt; each is replaced as a whole.
 
 New files are written to `deploy.new/`, verified by their hashes, and only then renamed into place. `deployed.json` on
-the board contains the hashes of the last deploy: a file with another hash was changed on the board, and is kept.
+the board contains the hashes of the last deployment: a file with another hash was changed on the board, and is kept.
 """
 
 import ast

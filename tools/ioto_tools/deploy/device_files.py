@@ -21,7 +21,7 @@ NOT_DEPLOYED = ("state/", "ioto_build.py")
 
 
 def _example(name: str) -> bytes:
-    """The bytes of a file of the example device, which is at the root of the sources."""
+    """The bytes of a file of the example device, at the root of the sources."""
     try:
         folder = files("ioto_tools.device")
     except ModuleNotFoundError:  # an editable installation

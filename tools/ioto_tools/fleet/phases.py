@@ -1,4 +1,4 @@
-"""The phases of an update on a simulated device: those that the agent (lib/ioto) enters and reports. Pure.
+"""The phases of an update on a simulated device, as the agent (lib/ioto) enters and reports them. Pure.
 
 next_phase() is the transition table; the fate of an update on a device is drawn once.
 """

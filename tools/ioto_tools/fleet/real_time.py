@@ -15,7 +15,7 @@ _DRAIN_S = 30  # maximum wait for the last answers
 
 
 class HttpClients:
-    """Sends each request to the server in its URL. `tls`: SSLContext for https; `options`: those of http.Client."""
+    """Sends each request to the server in its URL. `tls`: SSLContext for https; `options`: arguments of http.Client."""
 
     def __init__(self, tls: SSLContext | None = None, **options: Any) -> None:
         self.tls, self.options = tls, options
@@ -55,7 +55,7 @@ async def run(
 ) -> Fleet:
     """Run for `seconds`, or until over(fleet) is true; then wait for the pending answers. Returns the fleet.
 
-    told(fleet) is called four times a second. `options` are those of HttpClients.
+    told(fleet) is called four times a second. `options` are arguments of HttpClients.
     """
     loop = asyncio.get_running_loop()
     wire = HttpClients(**options)

@@ -76,7 +76,7 @@ class InProcessClient:
 
 
 def cloud(folder: Path, clock: "Clock", **options: Any) -> Starlette:
-    """The cloud of the site in `folder`, in the time of `clock`; `options` are those of create_app().
+    """The cloud of the site in `folder`, in the time of `clock`; `options` are arguments of create_app().
 
     Like a server, it checks for changes once a second and collects deferred writes for a second, but in simulated time.
     """

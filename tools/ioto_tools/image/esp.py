@@ -134,7 +134,7 @@ def fix_checksums(image: bytes) -> bytes:
 def make_image(
     size: int, text: str = "", chip: int = 0, version: str = "", revisions: tuple[int, int] = (0, 0)
 ) -> bytes:
-    """Make a small valid image of `size` bytes, which is a multiple of 16 and at least 384, with `text` in its data.
+    """Make a small valid image of `size` bytes (a multiple of 16, at least 384), with `text` in its data.
 
     `revisions` are the minimum and maximum of the chip's revision; 0: any.
     """

@@ -171,7 +171,7 @@ class Board:
         return littlefs.read_image(self.flash.peek(p.address, p.size))
 
     def write_files(self, changes: Mapping[str, bytes | None]) -> None:
-        """Write files, or remove those whose value is None, as a user could over USB."""
+        """Write files as a user could over USB; a file whose value is None is removed."""
         p = self._file_system()
         raw = littlefs.change_image(self.flash.peek(p.address, p.size), changes)
         self.flash.data[p.address : p.address + p.size] = raw

@@ -1,7 +1,7 @@
 """A NOR flash chip in a file: erasing sets bits, programming clears them, and power can be cut at any operation.
 
-Times are those of a real chip: 45 ms to erase a sector, 0.5 ms to program 256 bytes, 1 ms to read 4 KiB plus 30 us per
-read call.
+The operations take as long as on a real chip: 45 ms to erase a sector, 0.5 ms to program 256 bytes, 1 ms to read
+4 KiB plus 30 us per read call.
 """
 
 import fcntl

@@ -1,6 +1,6 @@
 """The chip's memory: the IDF heap, shared by Wi-Fi, TLS, threads and MicroPython's GC heap.
 
-All sizes are bytes on the chip. The figures are those of a standard ESP32 without PSRAM (docs/virtual-board.md,
+All sizes are bytes on the chip. The figures apply to a standard ESP32 without PSRAM (docs/virtual-board.md,
 "Memory"). The free memory is assumed to be one block.
 """
 

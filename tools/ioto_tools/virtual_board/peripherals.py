@@ -1,6 +1,6 @@
 """The peripherals that a program can use: flash, NVS, RTC, pins, memory and network; operations reply immediately.
 
-The operations that wait, and those that end the session, are in hardware.py.
+Operations that wait or end the session are in hardware.py.
 """
 
 import hashlib

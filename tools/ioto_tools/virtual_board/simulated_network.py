@@ -1,6 +1,6 @@
 """The simulated network around the board: Wi-Fi, DNS, NTP, and the peers that the board can connect to.
 
-All times are those of the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are
+All times are on the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are
 simulated too (the figures are measured, see docs/virtual-board.md): a refused connection appears to succeed, a
 connection to a host that never answers fails after 18.5 s, resolving a name without a link blocks for 7 s, and twelve
 half-closed connections use up the sockets.
@@ -216,7 +216,7 @@ class SimulatedNetwork:
     def wait_real(self, seconds: float, lines: Iterable[Any] = ()) -> list[Any]:
         """Wait in real time, at most `seconds`, for the host's sockets behind the board's sockets or for `lines`.
 
-        Returns those of `lines` (readable files) that have data.
+        Returns the `lines` (readable files) that have data.
         """
         real = [s.real for s in self.socks.values() if s.real is not None and not s.peer_closed]
         for_write = [s.real for s in self.socks.values() if s.real is not None and s.peer.pending]

@@ -49,7 +49,7 @@ class Socket:
         return bool(self.inbox) and self.inbox[0][0] <= now_us
 
     def take(self, most: int, line: bool, now_us: float) -> tuple[int, bytes]:
-        """(status, data): at most `most` bytes of those that have arrived; with `line`, not beyond a line feed."""
+        """(status, data): at most `most` of the bytes that have arrived; with `line`, not beyond a line feed."""
         out = b""
         while self.has_arrived(now_us) and len(out) < most:
             data = self.inbox[0][1]
