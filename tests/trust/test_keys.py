@@ -79,7 +79,7 @@ def test_without_a_terminal_the_error_names_the_variable_to_set(key, image, tmp_
     words = [{"KEY": key, "IMAGE": image, "SITE": tmp_path / "site"}.get(word, word) for word in words]
     for given in ("", "typed\ntyped\n"):
         told = ioto(*words, passphrase=None, input=given)
-        refused(told, "there is no terminal to ask on: " + wanted)
+        refused(told, "there is no terminal to read it from: " + wanted)
         assert told.stderr.strip().count("\n") == 0 and "Aborted" not in told.stderr, told.stderr
     assert not (tmp_path / "new.pem").exists() and not (tmp_path / "out.pem").exists()
 

@@ -53,7 +53,7 @@ def ask_passphrase(what: str = "Passphrase", twice: bool = False) -> bytes:
         except getpass.GetPassWarning:
             without = ", or give --no-passphrase" if twice else ""
             raise click.ClickException(
-                "%s: there is no terminal to ask on: set %s%s" % (what, PASSPHRASE, without)
+                "%s: there is no terminal to read it from: set %s%s" % (what, PASSPHRASE, without)
             ) from None
     return passphrase.encode()
 

@@ -57,7 +57,10 @@ def unapplied_lines(found: Row, now_s: int) -> Iterator[str]:
         yield has + drops
     if keeping:
         were = pluralize_devices(keeping, "was", "were")
-        yield were + " offered it and can't be made to drop it: the agent does not ask before it applies an update"
+        yield (
+            were
+            + " offered it and can't be made to drop it: the agent does not ask the cloud before it applies an update"
+        )
 
 
 def pluralize_devices(n: int, one: str = "", more: str = "") -> str:

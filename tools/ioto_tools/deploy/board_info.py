@@ -73,7 +73,7 @@ _CLOCK_SET_S = 1704067200  # 2024-01-01: an earlier time means that the clock wa
 
 
 def query(board: Prompt) -> dict[str, Any]:
-    """All facts that `ioto board info` shows."""
+    """Query the board for everything that `ioto board info` shows."""
     who = board.identify()
     answer = board.run_json(_FACTS % (_SETTINGS + _STATE,))
     files = {name: base64.b64decode(raw) for name, raw in answer["files"].items() if raw is not None}
@@ -119,7 +119,7 @@ def _describe_rollback(answer: dict[str, Any]) -> str:
         return "yes: otadata shows a trial"
     if answer["running"] == answer["boot"] and otadata.UNDEFINED in states and otadata.VALID not in states:
         return "perhaps not: the image was installed without a trial"
-    return "not seen yet: it is enabled in MicroPython's own builds"
+    return "not seen yet; MicroPython's own builds enable it"
 
 
 def _named(files: dict[str, bytes]) -> list[str]:

@@ -52,8 +52,8 @@ def _read(path: str | Path) -> bytes:
 def check_settings(folder: str | Path, config: dict[str, Any], files: dict[str, bytes]) -> None:
     """ValueError if the agent would not start with these settings, or if a file does not belong on a board.
 
-    `config` is from config.load(), `files` is {path: bytes}. They are checked as by lib/ioto/setup.py at the start of the
-    agent; in addition, tls.key must belong to tls.cert.
+    `config` is from config.load(), `files` is {path: bytes}. They are checked as by lib/ioto/setup.py at the start of
+    the agent; in addition, tls.key must belong to tls.cert.
     """
     folder = Path(folder)
     for key in ("builder", "api"):
