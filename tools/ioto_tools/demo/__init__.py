@@ -37,7 +37,7 @@ from ..virtual_board import Board, Cut, Run
 from ..virtual_board.peers import AsgiServer, RealServer, TlsServer
 from ..virtual_board.simulated_network import SimulatedNetwork
 
-_LIMIT_S = 180  # for one part
+_LIMIT_S = 180  # limit for one part
 _HOST = "cloud.example"
 _URL = "https://" + _HOST
 

@@ -17,7 +17,7 @@ from ..image.firmware import MIN_MICROPYTHON
 from . import serial_port as ports
 
 _ANSWER_S = 10  # a board that is silent for this long is gone
-_WRITE_BYTES = 1024  # bytes of a file in one write; a literal of them is up to four times as long
+_WRITE_BYTES = 1024  # bytes of a file in one write; as a literal, they are up to four times as long
 _RESET_LIMIT_S = 30  # limit for a reset
 _RETRY_S = 0.4  # between two attempts to reach the board
 _LAST_OUTPUT_S = 3  # wait for the last output before the reset; some ports lose it

@@ -21,11 +21,11 @@ class Devices:
         self.update = array("H", bytes(2 * count))  # the current offer
         self.pending = array("H", bytes(2 * count))  # the offer to accept after DROPPED; NONE: no offer
         self.failed = array("H", [NONE]) * count  # the offer that failed and is not accepted again
-        self.end = bytearray(count)  # the final phase of that offer; phases.NEW: not reported
-        self.retry = bytearray(count)  # the `retry` of the current offer, or of the one that failed
+        self.end = bytearray(count)  # the final phase of the failed offer; phases.NEW: not reported
+        self.retry = bytearray(count)  # the `retry` of the current or the failed offer
         self.attempt = bytearray(count)
         self.deferrals = bytearray(count)
-        self.failures = bytearray(count)  # consecutive failures of the cloud
+        self.failures = bytearray(count)  # consecutive failed requests
         self.checkin_ms = array("Q", bytes(8 * count))  # the next scheduled check-in, without jitter
         self.resume_ms = array("Q", bytes(8 * count))  # when the phase continues
         self.urls: dict[int, str] = {}  # device -> url, from the offer to its download

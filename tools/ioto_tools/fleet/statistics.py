@@ -14,7 +14,7 @@ class Statistics:
         self.answers: dict[str, dict[int | str, int]] = {kind: {} for kind in KINDS}  # kind -> {status or error: count}
         self.refusals: dict[tuple[str, int], str] = {}  # (kind, status) -> the text of the first such answer
         self.latency = {kind: Latency() for kind in KINDS}
-        self.reports: dict[str, int] = {}  # state -> number accepted by the cloud
+        self.reports: dict[str, int] = {}  # state -> number of reports that the cloud accepted
         self.bytes = 0  # received bytes of images
         self.faults: dict[str, int] = {}  # kind of fault, such as a wrong checksum -> count
 

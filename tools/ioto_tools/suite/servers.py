@@ -106,15 +106,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def make_image(chip: int, blocks: int) -> bytes:
-    """A valid application image for `chip`, never started, of slightly less than `blocks` times 4 KiB."""
+    """A valid application image for `chip`, of slightly less than `blocks` times 4 KiB. It is never started."""
     return esp.make_image(blocks * 4096 - 2048, "the on-board suite's", chip)
 
 
 def own_address() -> str:
-    """The IP address of this machine in its network. Sends nothing."""
+    """The IP address of this machine in its network; determined without sending anything."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         try:
-            s.connect(("192.0.2.1", 9))  # an address of the internet, reserved for documentation
+            s.connect(("192.0.2.1", 9))  # a public address that is reserved for documentation
             return s.getsockname()[0]
         except OSError:
             return "127.0.0.1"

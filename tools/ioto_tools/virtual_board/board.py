@@ -35,7 +35,7 @@ class Boot:
     """One start of the bootloader."""
 
     slot: str  # label of the partition that ran; "" if none did
-    cause: int  # of the reset
+    cause: int  # the reset cause
     messages: list[str]
     at_s: float
 
@@ -228,7 +228,7 @@ class Board:
                         raise Ended("dead")
                 cause = self._program(running, cause, lines) if running else WDT
                 if cause != SOFT:
-                    self.clock.advance(300000)  # ROM and bootloader
+                    self.clock.advance(300000)  # the time for ROM and bootloader
             run.ended = "boots"
         except PowerCut:
             run.ended = "cut"

@@ -3,7 +3,7 @@
 import struct
 
 DNS_PORT, NTP_PORT = 53, 123
-_NTP_EPOCH_S = 2208988800  # from 1900 to 1970
+_NTP_EPOCH_S = 2208988800  # seconds from 1900 to 1970
 
 
 def dns_reply(query: bytes, names: dict[str, str]) -> bytes:

@@ -9,7 +9,7 @@ import littlefs
 from . import fat
 
 _GEOMETRY = {"block_size": 4096, "read_size": 32, "prog_size": 32, "lookahead_size": 32, "cache_size": 128}
-_VERSION = 0x00020000  # of the disk format: readable by every MicroPython since 1.12
+_VERSION = 0x00020000  # version of the disk format; every MicroPython since 1.12 can read it
 
 
 # {path on the board: content, or a file of this machine}, or a folder.

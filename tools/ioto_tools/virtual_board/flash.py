@@ -39,10 +39,10 @@ class Cut:
 
 
 class Operation(NamedTuple):
-    kind: str  # erase, program
+    kind: str  # erase or program
     address: int
     length: int
-    data: bytes | None  # of a program operation of at most 64 bytes
+    data: bytes | None  # the bytes of a program operation of at most 64 bytes, else None
 
 
 @dataclass

@@ -12,7 +12,7 @@ WIFI_BYTES = 35 * KB
 SMALL_CHAIN = (32 * KB, 25 * KB)  # P-256 root and leaf
 LARGE_CHAIN = (41 * KB, 29 * KB)  # trusted RSA-4096 root and one intermediate, as in both chains of Let's Encrypt
 _BUFFERS_BYTES = 20 * KB  # with less, a connection fails before any certificate is verified
-_THREAD_BYTES = 512  # in addition to its stack
+_THREAD_BYTES = 512  # memory for a thread, in addition to its stack
 USABLE = 7, 8  # usable fraction of the GC heap: above it the free memory is too fragmented, and the heap grows
 # Ratio of bytes on a 64-bit port to bytes on the chip, for the agent's own objects. It is 2 for pointers, 1 for bytes.
 PORT_TO_CHIP = 29, 20

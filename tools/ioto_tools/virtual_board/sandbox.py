@@ -25,7 +25,7 @@ _CALLS = {
     "sched_yield": (24, 124), "futex": (202, 98), "set_robust_list": (273, 99), "rseq": (334, 293),
     "getrandom": (318, 278), "exit": (60, 93), "exit_group": (231, 94),
 }  # fmt: skip
-_CLONE, _CLONE3 = (56, 220), (435, 435)  # for threads only
+_CLONE, _CLONE3 = (56, 220), (435, 435)  # allowed only to start threads
 _ARCH = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH of linux/audit.h
 _CLONE_THREAD = 0x10000
 _X32 = 0x40000000  # set in the call numbers of the x32 ABI

@@ -1,7 +1,7 @@
 """The simulated network around the board: Wi-Fi, DNS, NTP, and the peers that the board can connect to.
 
 All times are on the board's clock, simulated or real. The weaknesses of an ESP32 compared with Linux are
-simulated too (the figures are measured, see docs/virtual-board.md): a refused connection appears to succeed, a
+simulated too (the figures are measured, see docs/virtual-board.md): a refused connection appears to succeed; a
 connection to a host that never answers fails after 18.5 s, resolving a name without a link blocks for 7 s, and twelve
 half-closed connections use up the sockets.
 """
@@ -23,7 +23,7 @@ IN, OUT, ERR, HUP = 1, 4, 8, 16
 _MOST_OPEN = 10
 _MOST_LINGERING = 12
 _NEVER_ANSWERS_US = 18500000
-_LOGGED_BYTES = 4096  # of a request
+_LOGGED_BYTES = 4096  # the first bytes of a request
 _FOREVER = float("inf")
 
 
