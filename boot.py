@@ -20,6 +20,14 @@ def read_int(nvs, key):
         return 0
 
 
+def count_start(nvs, cause):
+    """Count the starts by cause, for the agent's next check-in."""
+    try:
+        nvs.set_i32("start%d" % cause, read_int(nvs, "start%d" % cause) + 1)
+    except OSError:  # the NVS is full, which must not stop the rest
+        pass
+
+
 def count_as_good_later(machine, nvs, n):
     """A start is good after 10 seconds, unless the watchdog or an exception of main.py ends it within 10 minutes."""
 
@@ -73,6 +81,7 @@ try:
             if record[24:28] == b"\x01\x00\x00\x00":  # ESP_OTA_IMG_PENDING_VERIFY
                 trial = machine.WDT(timeout=120000)
     nvs = NVS("ioto")
+    count_start(nvs, machine.reset_cause())
     is_continued = machine.reset_cause() in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET)
     alone = read_int(nvs, "alone")
     if alone:

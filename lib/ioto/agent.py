@@ -62,6 +62,7 @@ class Agent:
         self.alone = False  # this boot runs without the application
         self.alone_s = 0  # uptime before which no such boot is requested
         self.memory = ""  # detail of the last no_memory error, sent with the next check-in
+        self.least = 1 << 29  # the smallest free heap seen, in bytes
         self.connected = None
         self.addresses = {}  # cached host addresses, see resolver.py
         self.clock_due_s = 0  # uptime at which the clock is next set
@@ -72,7 +73,7 @@ class Agent:
         self.until_s = None  # uptime at which a download pauses, see run_once()
         self.report_s = 0  # uptime before which no report is sent
         self._tried_s = None  # uptime from which the wait for the next check-in is measured, see _tried()
-        self._begun = False
+        self.begun = False
         self._guarded = False
         self._wake = asyncio.Event()
         self.wake = self._wake.set
@@ -125,12 +126,12 @@ class Agent:
     async def begin(self):
         """Before the first round, determine what kind of boot this is."""
         await self.do("begin")
-        self._begun = True
+        self.begun = True
 
     async def turn(self):
         """Run one round: do everything that is due. Failures are logged, reported and retried."""
         try:
-            if not self._begun:
+            if not self.begun:
                 await self.begin()
             if self.board.time_s() is None:
                 await self._keep_time()  # windows need the time
@@ -171,8 +172,12 @@ class Agent:
         """Import modules before they are needed, one per turn of the loop, because an import blocks it."""
         for name in parts.split():
             __import__("ioto." + name)
-            gc.collect()  # an import leaves some KB of garbage
+            self.see_heap()  # an import leaves some KB of garbage
             await asyncio.sleep_ms(0)
+
+    def see_heap(self):
+        gc.collect()
+        self.least = min(self.least, gc.mem_free())
 
     @property
     def life(self):
@@ -328,12 +333,6 @@ class Agent:
         way = self.config["update.alone"]
         return "" if way == "never" or self.alone or self.board.raw else way
 
-    def keep_away(self):
-        """At the end of a boot without the application, store how long it took; the next such boot reports it."""
-        if self._begun:  # otherwise the record has not been loaded
-            self.record["away"] = uptime_s()
-            self.store.keep(self.record)
-
     def _tried(self, up_s, now_s):
         """Set the time from which schedule.due_s() measures the wait.
 
@@ -378,21 +377,3 @@ class Agent:
         log("warn", "report: %r" % e)
         wait_s = schedule.backoff_s(self.record["failures"] + 1, self.device["id"])
         self.report_s = uptime_s() + max(wait_s, self.hold_s)
-
-    def wait_for_decision(self, wait_s=0):
-        """Create `staged`, which signals `device:update`.
-
-        A reset does not change how long an offer is valid.
-        """
-        now, before = self.board.time_s(), self.record["offered"]
-        if self.offered_s is None and now and before and before <= now:
-            self.offered_s = uptime_s() - (now - before)
-        from .staged import Staged
-
-        self.staged = Staged(self, wait_s)
-
-    def withdraw(self):
-        """Discard `staged`: no more `device:update` signals for it."""
-        if self.staged:
-            self.staged.waiting = False
-            self.staged = None

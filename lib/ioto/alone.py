@@ -41,7 +41,9 @@ async def run(agent):
     if request.wait_s:
         agent.alone_s = uptime_s() + request.wait_s
         return
+    from .starts import alone
+
     log("warn", "resetting into a boot without the application: %s" % (agent.error or "update.alone"))
     agent.record["alone"] = now or 0
     if agent.store.keep(agent.record):  # an unrecorded boot could be repeated immediately
-        agent.board.alone(False)
+        alone(False)

@@ -20,7 +20,7 @@ async def run(agent, reply):
     if agent.is_suspect():
         life.judge()
         if record["phase"] != "staged":
-            agent.withdraw()
+            _discard(agent)
     is_same = bool(offer) and same(offer, record["update"])
     _offered(agent, is_same)
     if agent.staged:
@@ -37,6 +37,13 @@ def _offered(agent, is_same):
     agent.record["offered"] = is_same and agent.board.time_s() or 0
 
 
+def _discard(agent):
+    """Discard `agent.staged`: no more `device:update` signals for it."""
+    if agent.staged:
+        agent.staged.waiting = False
+        agent.staged = None
+
+
 def _withdraw(agent):
     """Drop a staged update that this project's cloud no longer offers."""
     if (
@@ -45,7 +52,7 @@ def _withdraw(agent):
         and not (agent.staged and agent.staged.installing)
     ):
         agent.life.drop("withdrawn")
-        agent.withdraw()
+        _discard(agent)
         rSignal("device:update:failed", UpdateError("withdrawn"))
 
 
@@ -83,7 +90,7 @@ async def _take(agent, offer):
         record.update(before)
         life.refuse(offer["update"], "record_failed")
         raise UpdateError("record_failed", repr(e))
-    agent.withdraw()
+    _discard(agent)
     _offered(agent, True)
     rSignal("device:update:available", offer)
     return True

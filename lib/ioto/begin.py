@@ -54,7 +54,9 @@ async def run(agent):
 async def _restage(agent, wait_s):
     try:
         await _reread(agent)
-        agent.wait_for_decision(wait_s)
+        from .staged import wait_for_decision
+
+        wait_for_decision(agent, wait_s)
     except Exception as e:  # a flash error, or a record written by another version
         if isinstance(e, MemoryError) and free():
             raise  # the next round retries with the memory that was just freed

@@ -98,11 +98,6 @@ class Board:
         slot.partition.set_boot()
         self.reset()
 
-    def alone(self, soft):
-        """Reset into a boot without the application, see boot.py. A `soft` reset does not end a trial."""
-        self.nvs.set_i32("alone", 1)
-        (machine.soft_reset if soft else self.reset)()
-
     def go_back(self):
         """For bootloaders that do not roll back: select the other slot to boot next. OSError if it can't be started."""
         self._here.get_next_update().set_boot()

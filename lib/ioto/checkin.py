@@ -64,9 +64,14 @@ async def _ask(agent, cloud):
 
         await renew(cloud)
     await sleep_ms(0)  # between two imports
-    facts = _facts(agent)
+    facts = await _facts(agent)
     await sleep_ms(0)
     reply = await cloud.check_in(facts)
+    if facts["health"].get("resets"):
+        with Part():
+            from .starts import answered
+
+            answered()
     if agent.ntp_set:  # otherwise the time came only from the cloud
         agent.record["time"] = max(agent.record["time"], min(agent.board.time_s() or 0, agent.date_s))
     if not agent.connected:
@@ -75,11 +80,17 @@ async def _ask(agent, cloud):
     return reply
 
 
-def _facts(agent):
+async def _facts(agent):
     with Part():
         from .facts import of
 
-        return of(agent)
+        found = of(agent)
+    await sleep_ms(0)
+    with Part():
+        from .health import of as health
+
+        found["health"] = health(agent)
+    return found
 
 
 async def deliver(agent):

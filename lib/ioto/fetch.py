@@ -34,17 +34,14 @@ async def run(agent):
 
         return is_open(config["update.schedule"], now, config["timezone"])
 
-    def progress(done, size):
-        if watchers("device:update:progress"):
-            rSignal("device:update:progress", (done, size))
-
     async def examine(block):
         with Part():
             from .examine import run as examined
 
+            agent.see_heap()
             return await examined(agent, block)
 
-    download = Download(agent.client(), update, slot, board, name, config["update.throttle"], examine, go, progress)
+    download = Download(agent.client(), update, slot, board, name, config["update.throttle"], examine, go, _progress)
     try:
         verifier = await download.run()
     except (OSError, Paused):
@@ -59,8 +56,15 @@ async def run(agent):
     await agent.load("staged update")  # before the state changes, while a failure does no harm
     agent.life.staged(verifier.head, verifier.build, verifier.size)
     await agent.save()
-    agent.wait_for_decision()
+    from .staged import wait_for_decision
+
+    wait_for_decision(agent)
     log("info", "staged %s" % update["version"])
+
+
+def _progress(done, size):
+    if watchers("device:update:progress"):
+        rSignal("device:update:progress", (done, size))
 
 
 def _is_trusted(agent):

@@ -15,6 +15,17 @@ _LONG_S = 86400  # the wait if nothing is due
 _DEFER_MOST_S = 366 * 86400
 
 
+def wait_for_decision(agent, wait_s=0):
+    """Create `agent.staged`, which signals `device:update`.
+
+    A reset does not change how long an offer is valid.
+    """
+    now, before = agent.board.time_s(), agent.record["offered"]
+    if agent.offered_s is None and now and before and before <= now:
+        agent.offered_s = uptime_s() - (now - before)
+    agent.staged = Staged(agent, wait_s)
+
+
 class Staged:
     """A staged image, identified by `update`, `version` and `attempt`.
 

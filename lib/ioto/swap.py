@@ -6,6 +6,7 @@ Loaded only when needed.
 from .errors import UpdateError, refusal
 from .image import HEAD_BYTES
 from .log import log
+from .parts import Part
 from .update import copied
 from .watch import rSignal, rSignalSync
 
@@ -20,6 +21,10 @@ def swap(staged):
     try:
         if not board.raw:
             board.stay()
+            with Part():
+                from .starts import intended
+
+                intended()
     except OSError as e:
         apply_failed(staged, refusal(e, "boot_refused"))
         return None

@@ -80,9 +80,11 @@ async def _check_in(agent):
             log("warn", "trial check-in: %r" % e)
             e = refusal(e, "unforeseen")
             if e.reason == "no_memory" and agent.goes_alone():
+                from .starts import alone
+
                 agent.record["tested"] = True
                 agent.store.save_now(agent.record)
-                agent.board.alone(True)
+                alone(True)
         await asyncio.sleep_ms(agent.board.spread_ms(wait_s * 1000))
         wait_s = min(60, wait_s * 2)
 

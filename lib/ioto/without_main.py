@@ -2,6 +2,7 @@
 
 import asyncio
 
+from .uptime import uptime_s
 from .watch import rWatch
 
 _SAFE_S = 3600
@@ -30,5 +31,10 @@ async def once(agent):
     made.alone = True
     made.board.watchdog(2000 * _ALONE_S)  # fed only in a trial, so nothing keeps the application stopped for longer
     await made.run_once(_ALONE_S)
-    made.keep_away()
+    if made.begun:  # otherwise the record has not been loaded
+        made.record["away"] = uptime_s()  # the next such boot reports it
+        made.store.keep(made.record)
+    from .starts import intended
+
+    intended()
     made.board.reset()

@@ -18,7 +18,7 @@ from ioto_tools.virtual_board import Board
 from ioto_tools.virtual_board.nvs import Nvs
 
 PAGE = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
-COUNTS = ("resets", "soft", "trial")  # numbers of starts, counted by boot.py
+COUNTS = ("resets", "soft", "trial", *("start%d" % n for n in range(6)))  # numbers of starts, counted by boot.py
 WIFI = ("--ssid", "net", "--password", "secret", "--host", "127.0.0.1")
 
 
