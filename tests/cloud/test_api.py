@@ -32,6 +32,7 @@ def admin(cloud, scope="admin", name="boss"):
 GOOD = {  # operation -> path and body of a request that succeeds
     "products": ("/products", None),
     "new_product": ("/products", {"name": "other", "by_hand": True}),
+    "change_product": ("/products/other", {"keep_images": 5}),
     "delete_product": ("/products/other", None),
     "publish": ("/products/thermo/releases?version=3.0.0&percentage=10&stop=5%25%20after%2020", esp_image(b"3", 3000)),
     "dry_run": ("/products/thermo/dry-run?version=4.0.0", esp_image(b"4", 3000)),
@@ -39,6 +40,7 @@ GOOD = {  # operation -> path and body of a request that succeeds
     "release": ("/releases/thermo@2.0.0", None),
     "change_release": ("/releases/thermo@2.0.0", {"enabled": False, "limit": "7"}),
     "move_release": ("/releases/thermo@2.0.0/move", {"move": "pause"}),
+    "archive_release": ("/releases/thermo@3.0.0/archive", None),
     "delete_release": ("/releases/thermo@3.0.0", None),
     "retry_release": ("/releases/thermo@2.0.0/retry", {}),
     "devices": ("/devices?product=thermo", None),
@@ -166,6 +168,13 @@ BAD = (
     ("PATCH", "/releases/thermo@1.0.0", b'{"enabled": true}', 404),
     ("PATCH", "/releases/x", b'{"enabled": 1}', 400),
     ("GET", "/audit?limit=0", b"", 400),
+    ("GET", "/releases?archived=1", b"", 400),
+    ("POST", "/releases/nobody/archive", b"", 404),
+    ("PATCH", "/products/thermo", b'{"keep_images": -1}', 400),
+    ("PATCH", "/products/thermo", b'{"keep_images": 1001}', 400),
+    ("PATCH", "/products/thermo", b'{"keep_images": "5"}', 400),
+    ("PATCH", "/products/thermo", b"{}", 400),
+    ("PATCH", "/products/nobody", b'{"keep_images": 5}', 404),
     ("GET", "/audit?limit=1001", b"", 400),
     ("GET", "/audit?limit=x", b"", 400),
     ("GET", "/audit?limit=" + "9" * 400, b"", 400),
@@ -310,7 +319,7 @@ def test_form_around_a_file_is_refused(cloud, call_):
     reply = call(cloud.app, "POST", API + "/products/thermo/" + call_, headers, form)
     assert (
         reply.status == 415
-        and "send the image alone as the body, as `curl --data-binary @FILE` does" in reply.json()["error"]
+        and "send only the image, for example with `curl --data-binary @FILE`" in reply.json()["error"]
     )
     headers["Content-Type"] = "application/x-www-form-urlencoded"  # curl's default
     assert overview.updates(cloud.site) == []

@@ -130,5 +130,13 @@ class Cloud:
         """The path at which a device can fetch the image of `update` now."""
         return self.site.links.path(update)
 
+    def has_image(self, checksum):
+        """Does the image store have the image?"""
+        try:
+            self.site.images.open(checksum).close()
+        except FileNotFoundError:
+            return False
+        return True
+
     def close(self):
         self.site.close()

@@ -1,19 +1,22 @@
 """`ioto product`: thin wrappers around ioto_tools.cloud."""
 
+from typing import Any
+
 import click
 
 from ioto_tools.cloud.operators import overview
-from ioto_tools.cloud.releases import deletion
+from ioto_tools.cloud.releases import deletion, retention
 from ioto_tools.cloud.releases import publish as publishing
 
 from .options import RenamedOption, data_option, json_option, yes_option
-from .output import print_json, print_table
+from .output import pluralize, print_json, print_table
+from .printable import printable
 from .site import open_site
 
 
 @click.group()
 def product() -> None:
-    """Create, list and delete products. The boards of a product run the same firmware."""
+    """Create, list, change and delete products. The boards of a product run the same firmware."""
 
 
 @product.command("new")
@@ -43,6 +46,49 @@ def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json:
         print_json(made)
     else:
         click.echo('product %s: put this into ioto.json:  "product": "%s"' % (made["name"], made["id"]))
+
+
+class _Number(click.ParamType):
+    """A number of images, or `all`."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
+        if value == "all":
+            return 0
+        if not (value.isascii() and value.isdigit() and 0 < int(value[:9]) <= retention.MOST):
+            self.fail("%s: expected: a number from 1 to %d, or all" % (value, retention.MOST), param, context)
+        return int(value)
+
+
+@product.command("set")
+@click.argument("name")
+@click.option(
+    "--keep-images",
+    type=_Number(),
+    required=True,
+    help="Archive older releases that no device uses, after each publication and every hour: only the N highest "
+    "versions keep their images. `all` keeps all images.",
+)
+@data_option
+@json_option
+def product_set(name: str, keep_images: int, data: str, json: bool) -> None:
+    """Change the product NAME (or its id).
+
+    A release that a device runs, is pinned to, or may still apply is not archived, and neither are cancelled releases
+    above the N-th. An archived release is never offered again, and its image is deleted; its history is kept.
+    """
+    with open_site(data) as site:
+        found = retention.set_keep_images(site, name, keep_images or None)
+    if json:
+        print_json(found)
+        return
+    if not keep_images:
+        click.echo("product %s keeps all images" % found["name"])
+        return
+    click.echo("product %s keeps its newest %s" % (found["name"], pluralize(keep_images, "image")))
+    if surplus := found["surplus"]:
+        click.echo("to be archived within an hour by a running server: %s" % printable(", ".join(surplus)))
 
 
 @product.command("delete")

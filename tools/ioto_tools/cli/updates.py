@@ -16,6 +16,7 @@ from ioto_tools.cloud.rules import update_states
 from . import withdrawal
 from .options import data_option, json_option, product_option, yes_option
 from .output import ago, print_json, print_table
+from .printable import printable
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
 from .site import open_site
 
@@ -26,20 +27,22 @@ if TYPE_CHECKING:
 
 @click.group(invoke_without_command=True)
 @product_option
+@click.option("--archived", is_flag=True, help="List the archived updates too.")
 @data_option
 @json_option
 @click.pass_context
-def updates(context: click.Context, product: str | None, data: str, json: bool) -> None:
+def updates(context: click.Context, product: str | None, archived: bool, data: str, json: bool) -> None:
     """List the published updates: whether they are offered, and how many devices are in each state."""
     if context.invoked_subcommand:
-        for name, value in (("--product", product), ("--json", json), ("--data", _is_given(context, "data"))):
+        given = _is_given(context, "data")
+        for name, value in (("--product", product), ("--archived", archived), ("--json", json), ("--data", given)):
             if value:
                 raise click.UsageError(
                     "put %s after the command: ioto updates %s ..." % (name, context.invoked_subcommand)
                 )
         return
     with open_site(data) as site:
-        found = overview.updates(site, product)
+        found = overview.updates(site, product, archived)
     if json:
         print_json(found)
         return
@@ -273,12 +276,31 @@ _add_withdrawal(
 def delete(update: str, yes: bool, data: str) -> None:
     """Delete UPDATE (PRODUCT@VERSION or its id), with its history and its image.
 
-    This is refused as long as a device runs the version or may still apply it. The audit log is kept.
+    This is refused as long as a device runs the version, is pinned to it, or may still apply it: archive it instead.
+    The audit log is kept.
     """
+    _retire(data, update, yes, deletion.delete_release, "Delete %s %s, its history and its image?", "deleted")
+
+
+@updates.command("archive")
+@click.argument("update")
+@yes_option
+@data_option
+def archive(update: str, yes: bool, data: str) -> None:
+    """Archive UPDATE, which is PRODUCT@VERSION or its id: delete its image, and hide it from the lists.
+
+    It is never offered again. Its history is kept; `ioto updates --archived` lists it. Devices that run the version
+    keep running it.
+    """
+    question = "Archive %s %s? Its image is deleted, and it is never offered again."
+    _retire(data, update, yes, deletion.archive_release, question, "archived")
+
+
+def _retire(data: str, update: str, yes: bool, change: Callable[[Site, str], Row], question: str, word: str) -> None:
     with open_site(data) as site:
         found = overview.update(site, update)
         if not yes:
-            click.confirm("Delete %s %s, its history and its image?" % (found["product"], found["version"]), abort=True)
-        deleted = deletion.delete_release(site, update)
-    kept = "" if deleted["image"] else "; its image is kept: another release has the same"
-    click.echo("%s %s deleted%s" % (deleted["product"], deleted["version"], kept))
+            click.confirm(printable(question % (found["product"], found["version"])), abort=True)
+        retired = change(site, found["update"])
+    kept = "" if retired["image"] else "; the image is kept: another release has the same"
+    click.echo("%s %s %s%s" % (retired["product"], retired["version"], word, kept))

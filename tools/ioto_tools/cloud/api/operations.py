@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from ..devices import registration
 from ..operators import control, groups, operator_tokens, overview
 from ..operators import webhooks as hooks
-from ..releases import deletion, term_warnings
+from ..releases import deletion, retention, term_warnings
 from ..releases import publish as publishing
 from ..rules import update_states
 from ..rules.terms import TERMS
@@ -61,7 +61,7 @@ def _terms(site: Site, args: Arguments) -> dict[str, str | None]:
 
 
 def releases(site: Site, args: Arguments) -> list[Row]:
-    return overview.updates(site, args["product"])
+    return overview.updates(site, args["product"], bool(args["archived"]))
 
 
 def publish(site: Site, args: Arguments) -> Row:
@@ -123,6 +123,14 @@ def retry_release(site: Site, args: Arguments) -> Row:
 
 def delete_release(site: Site, args: Arguments) -> Row:
     return deletion.delete_release(site, args["release"])
+
+
+def archive_release(site: Site, args: Arguments) -> Row:
+    return deletion.archive_release(site, args["release"])
+
+
+def change_product(site: Site, args: Arguments) -> Row:
+    return retention.set_keep_images(site, args["product"], args["keep_images"] or None)
 
 
 def delete_product(site: Site, args: Arguments) -> Row:
@@ -253,13 +261,17 @@ OPERATIONS = (
     Operation("GET", "/products", "read", products, "List all products."),
     Operation("POST", "/products", "admin", new_product, "Create a product.",
               body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}),
+    Operation("PATCH", "/products/{product}", "admin", change_product,
+              "Keep the images of only the newest releases (0: of all releases).",
+              body={"keep_images": integer(0, retention.MOST)}),
     Operation("DELETE", "/products/{product}", "admin", delete_product,
         "Delete a product that has no devices and no releases."),
     Operation("POST", "/products/{product}/releases", "publish", publish, "Publish the image in the body.",
               query=_PUBLISH, upload=True),
     Operation("POST", "/products/{product}/dry-run", "publish", dry_run,
               "Count the devices that would be offered the image in the body.", query=_PUBLISHED, upload=True),
-    Operation("GET", "/releases", "read", releases, "List all releases.", query=_PRODUCT),
+    Operation("GET", "/releases", "read", releases, "List all releases, with `archived` also the archived ones.",
+              query={**_PRODUCT, "archived": optional(BOOLEAN)}),
     Operation("GET", "/releases/{release}", "read", release, "Show a release, by its id or PRODUCT@VERSION."),
     Operation("PATCH", "/releases/{release}", "publish", change_release,
               "Change a release's rollout terms, or enable or disable it.",
@@ -269,6 +281,8 @@ OPERATIONS = (
     Operation("POST", "/releases/{release}/retry", "publish", retry_release,
               "Let a device, all devices in a state, or all that failed or refused the release try it again.",
               body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRYABLE)))}),
+    Operation("POST", "/releases/{release}/archive", "admin", archive_release,
+              "Hide a release, delete its image, and never offer it again."),
     Operation("DELETE", "/releases/{release}", "admin", delete_release, "Delete a release that no device uses."),
     Operation("GET", "/devices", "read", devices, "List devices by id, starting after `after`.", query=_DEVICES),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.",

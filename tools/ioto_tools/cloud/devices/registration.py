@@ -224,4 +224,6 @@ def open_image(site: "Site", update: str, expires: str | None, signature: str | 
     release = site.database.read(queries.release, update)
     if release is None:
         raise Refusal(404, "update: no update has this id")
+    if release["archived_s"] is not None:
+        raise Refusal(404, "update: it is archived, its image is deleted")
     return site.images.open(release["checksum"]), release

@@ -15,10 +15,10 @@ from ..storage.tables import Row
 def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
     """For each release of the device's product: the reason why the device is not offered it, or None.
 
-    Return [{update, version, why, terms}], highest release first, including cancelled ones. `device`: a row.
-    overview.device() explains `why`.
+    Return [{update, version, why, terms}], highest release first, including cancelled but no archived ones. `device`: a
+    row. overview.device() explains `why`.
     """
-    rows = queries.releases_of(conn, device["product"])
+    rows = [row for row in queries.releases_of(conn, device["product"]) if row["archived_s"] is None]
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
     asks = asker(device, grants.of_device(conn, device["key"]))
     judged = selection.explain(releases, asks, now_s, _slot_check(conn, now_s))

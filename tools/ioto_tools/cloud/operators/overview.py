@@ -37,15 +37,16 @@ def products(site: "Site") -> list[Row]:
 # ---- updates
 
 
-def updates(site: "Site", product: str | None = None) -> list[Row]:
+def updates(site: "Site", product: str | None = None, archived: bool = False) -> list[Row]:
     """All updates, or only the updates of `product`, sorted by the product's name, then by descending version.
 
-    [{update, product, version, size, checksum, signed, enabled, state, status, description, created_s, terms, granted,
-    states, ended}]. `status`: from catalogue.status(); `terms`: from terms.format_terms(); `granted`: number of devices
-    that were ever offered it; `states`: {state: number of devices}; `ended`: {state: number of devices whose last
-    attempt ended in it}, for the stop rule.
+    `archived`: also the archived ones. [{update, product, version, size, checksum, signed, enabled, state, status,
+    description, created_s, archived_s, terms, granted, states, ended}]. `status`: from catalogue.status(); `terms`:
+    from terms.format_terms(); `granted`: number of devices that were ever offered it; `states`: {state: number of
+    devices}; `ended`: {state: number of devices whose last attempt ended in it}, for the stop rule.
     """
     (found, slots), now_s = site.database.read(_updates, product), site.now_s()
+    found = [each for each in found if archived or each["archived_s"] is None]
     found = sorted(selection.sort_newest_first(found), key=lambda find_release: find_release["product_name"])
     return [_update_shown(find_release, slots[find_release["id"]], now_s) for find_release in found]
 
@@ -75,7 +76,7 @@ def _update_details(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int]
 
 def _update_shown(release: Row, slots: int, now_s: int) -> Row:
     states = grants.device_counts(release, slots)
-    kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s")
+    kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s", "archived_s")
     return {
         "update": release["id"],
         "product": release["product_name"],

@@ -99,8 +99,10 @@ def products(site: "Site") -> list[Row]:
 
 
 def _products(conn: sa.Connection, now_s: int) -> list[Row]:
-    published = sa.select(sa.func.count()).where(releases.c.product == products_.c.id).scalar_subquery()
-    found = sa.select(products_.c.id, products_.c.name, published.label("updates")).order_by(products_.c.name)
+    published = sa.select(sa.func.count()).where(releases.c.product == products_.c.id, releases.c.archived_s.is_(None))
+    found = sa.select(products_.c.id, products_.c.name, published.scalar_subquery().label("updates")).order_by(
+        products_.c.name
+    )
     new = devices.c.first_s > now_s - queries.NEW_S
     rows = conn.execute(found).mappings().all()
     return [dict(row, devices=_counted(conn, row["id"]), new=_counted(conn, row["id"], new)) for row in rows]

@@ -1,6 +1,7 @@
-"""Deletes releases that no device uses, with their images, and products without devices and releases.
+"""Deletes releases that no device uses and products without devices and releases; archives other releases.
 
-The audit log is kept.
+A deleted release loses its history and its image; an archived one only its image, and is never offered again. The audit
+log is kept.
 """
 
 from typing import TYPE_CHECKING
@@ -9,11 +10,11 @@ import sqlalchemy as sa
 
 from ..http.errors import Conflict
 from ..operators import overview
-from ..rollout import leases
-from ..rules import update_states
+from ..rollout import leases, lifecycle
 from ..storage import audit, change_log, counters
 from ..storage.tables import Row, devices, grants, products, releases, reports, samples, tokens
 from ..storage.tables import leases as lease_rows
+from . import image_deletion, usage
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -23,30 +24,18 @@ def delete_release(site: "Site", word: str) -> Row:
     """Delete the update `word` (its id, or PRODUCT@VERSION), its history and its image.
 
     Returns {update, product, version, image}; `image`: True if the image was deleted, False if another release has the
-    same image. Conflict, without any change, if a device runs the version, or was offered it and has not finished.
-    Unavailable if the image can't be deleted; the release is deleted nevertheless, and nothing uses its image.
+    same image. Conflict, without any change, if a device uses it (usage.py). Unavailable if the image can't be deleted
+    now: the release is deleted nevertheless, and housekeeping deletes the image.
     """
-    row, is_last = site.database.write(_delete_release, word, site.now_s(), site.who)
-    if is_last:
-        site.images.delete(row["checksum"])
-    return {"update": row["id"], "product": row["product_name"], "version": row["version"], "image": is_last}
+    return _without_image(site, *site.database.write(_delete_release, word, site.now_s(), site.who))
 
 
 def _delete_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tuple[Row, bool]:
-    row = dict(leases.locked(conn, overview.find_release(conn, word)["id"]))
-    row["product_name"] = overview.find_product(conn, row["product"])["name"]
-    present = devices.c.removed_s.is_(None)
-    runs = _count(
-        conn,
-        sa.select(devices).where(devices.c.product == row["product"], present, devices.c.version == row["version"]),
-    )
-    held = grants.c.release == row["id"], grants.c.state.in_(update_states.OPEN)
-    offered = _count(conn, sa.select(grants).join(devices, devices.c.key == grants.c.device).where(*held, present))
-    if runs or offered:
+    row = _locked(conn, word)
+    if used := usage.of_release(conn, row):
         raise Conflict(
-            "%s %s is in use: %d devices run it, %d were offered it and have not finished: a release can be deleted "
-            "when no device uses it; `ioto updates disable` or `cancel` stops its offers"
-            % (row["product_name"], row["version"], runs, offered)
+            "%s %s is in use: %s: a release can be deleted when no device uses it; `ioto updates archive` hides it and "
+            "deletes its image" % (row["product_name"], row["version"], used)
         )
     for table in (reports, grants, lease_rows, samples):
         conn.execute(table.delete().where(table.c.release == row["id"]))
@@ -55,7 +44,53 @@ def _delete_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tup
     change_log.note(conn, now_s)
     detail = {"product": row["product"], "version": row["version"], "checksum": row["checksum"]}
     audit.note(conn, now_s, who, "release.deleted", row["id"], **detail)
-    return row, not _count(conn, sa.select(releases).where(releases.c.checksum == row["checksum"]))
+    return row, image_deletion.begin(conn, row["checksum"], now_s)
+
+
+def archive_release(site: "Site", word: str) -> Row:
+    """Archive the update `word`: cancel it permanently, hide it from lists, and delete its image.
+
+    Returns the same as delete_release(). Devices that have not applied it yet drop it as after a cancellation.
+    """
+    return _without_image(site, *site.database.write(_archive_release, word, site.now_s(), site.who))
+
+
+def _archive_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tuple[Row, bool]:
+    row = _locked(conn, word)
+    if row["archived_s"] is not None:
+        raise Conflict("%s %s is archived already" % (row["product_name"], row["version"]))
+    return row, archive(conn, row, now_s, who)
+
+
+def archive(conn: sa.Connection, row: Row, now_s: int, who: str, **detail: object) -> bool:
+    """Archive the release `row` (locked); return whether its image is to be deleted (image_deletion.finish())."""
+    values = {"state": "cancelled", "archived_s": now_s}
+    lifecycle.change(conn, row, values, "archived", now_s, who, checksum=row["checksum"], **detail)
+    return image_deletion.begin(conn, row["checksum"], now_s)
+
+
+def _without_image(site: "Site", row: Row, is_last: bool) -> Row:
+    if is_last:
+        image_deletion.finish(site, row["checksum"])
+    return {"update": row["id"], "product": row["product_name"], "version": row["version"], "image": is_last}
+
+
+def _locked(conn: sa.Connection, word: str) -> Row:
+    """The release's row, locked, with its `product_name`."""
+    row = dict(leases.locked(conn, overview.find_release(conn, word)["id"]))
+    return {**row, "product_name": overview.find_product(conn, row["product"])["name"]}
+
+
+def release_usage(site: "Site", word: str) -> usage.Usage:
+    """The devices that use the update `word`. It reads each device of the product."""
+    return site.database.read(_release_usage, word)
+
+
+def _release_usage(conn: sa.Connection, word: str) -> usage.Usage:
+    return usage.of_release(conn, overview.find_release(conn, word))
+
+
+# ---- products
 
 
 def delete_product(site: "Site", word: str) -> Row:
@@ -65,14 +100,9 @@ def delete_product(site: "Site", word: str) -> Row:
 
 def _delete_product(conn: sa.Connection, word: str, now_s: int, who: str) -> Row:
     found = overview.find_product(conn, word)
+    if obstacle := _product_obstacle(conn, found):
+        raise Conflict(obstacle)
     of_product = devices.c.product == found["id"]
-    there = _count(conn, sa.select(devices).where(of_product, devices.c.removed_s.is_(None)))
-    published = _count(conn, sa.select(releases).where(releases.c.product == found["id"]))
-    if there or published:
-        raise Conflict(
-            "product %s has %d devices and %d releases: remove the devices (`ioto device remove`) and delete the "
-            "releases (`ioto updates delete`) first" % (found["name"], there, published)
-        )
     removed = sa.select(devices.c.key).where(of_product)
     conn.execute(tokens.delete().where(tokens.c.device.in_(removed)))
     conn.execute(devices.delete().where(of_product))
@@ -82,5 +112,29 @@ def _delete_product(conn: sa.Connection, word: str, now_s: int, who: str) -> Row
     return {"id": found["id"], "name": found["name"]}
 
 
-def _count(conn: sa.Connection, rows: sa.Select[tuple[int]]) -> int:
-    return conn.execute(sa.select(sa.func.count()).select_from(rows.subquery())).scalar() or 0
+def product_obstacle(site: "Site", word: str) -> str | None:
+    """Why the product can't be deleted; None if it can."""
+    return site.database.read(lambda conn: _product_obstacle(conn, overview.find_product(conn, word)))
+
+
+def _product_obstacle(conn: sa.Connection, product: Row) -> str | None:
+    of_product = releases.c.product == product["id"]
+    there = _count(conn, devices.c.product == product["id"], devices.c.removed_s.is_(None))
+    published = _count(conn, of_product, releases.c.archived_s.is_(None))
+    archived = _count(conn, of_product, releases.c.archived_s.is_not(None))
+    counted = [
+        "%d %s%s" % (n, noun, "" if n == 1 else "s")
+        for n, noun in ((there, "device"), (published, "release"), (archived, "archived release"))
+        if n
+    ]
+    if not counted:
+        return None
+    return (
+        "product %s has %s: remove the devices (`ioto device remove`) and delete the releases (`ioto updates "
+        "delete`; `ioto updates --archived` lists the archived ones too) first"
+        % (product["name"], " and ".join([", ".join(counted[:-1])] * bool(counted[:-1]) + counted[-1:]))
+    )
+
+
+def _count(conn: sa.Connection, *which: sa.ColumnElement[bool]) -> int:
+    return conn.execute(sa.select(sa.func.count()).where(*which)).scalar_one()

@@ -14,7 +14,7 @@ from ..images.folder_store import Incoming
 from ..rules import selection, terms
 from ..storage import audit, change_log, queries
 from ..storage.tables import Row
-from . import forecast, term_warnings
+from . import forecast, image_deletion, retention, term_warnings
 from .inspection import Inspection, extract_application
 
 if TYPE_CHECKING:
@@ -80,12 +80,25 @@ def publish_file(
     inspection = Inspection(extract_application(file, name, any_file), name, owner["id"], version, any_file)
     with site.images.receive(inspection.chunks(progress)) as incoming:
         row = _row(site, owner, version, incoming.checksum, incoming.size)
-        return _store(
+        made, is_new = _store(
             site,
             incoming,
             {**row, **more, "manifest": inspection.manifest, "chip": inspection.chip, "head": inspection.head},
             owner,
         )
+    if not _has_image(site, made["checksum"]):  # it was deleted with another release before the row was written
+        with site.images.receive(inspection.chunks(lambda n: None)) as again:
+            again.keep()
+    retention.apply(site, owner["id"])
+    return made, is_new
+
+
+def _has_image(site: "Site", checksum: str) -> bool:
+    try:
+        site.images.open(checksum).close()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def dry_run(
@@ -213,8 +226,18 @@ def _insert(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | 
 
 
 def _published(conn: sa.Connection, release: Row, product: Row) -> Row | None:
-    """The release of this version, or None. Raises Conflict if it has other content or other build metadata."""
+    """The release of this version, or None.
+
+    Raises Conflict if it has other content or other build metadata, or is archived; Unavailable if its image is being
+    deleted.
+    """
+    image_deletion.check(conn, release["checksum"], release["created_s"])
     there = queries.release_by_version(conn, product["id"], release["precedence"])
+    if there and there["archived_s"] is not None:
+        raise Conflict(
+            "%s %s is archived and is never offered again: choose a higher version"
+            % (product["name"], there["version"])
+        )
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
         raise Conflict(
             "%s %s: version %s is published with other content (SHA-256 %s...): a version never changes, choose a "

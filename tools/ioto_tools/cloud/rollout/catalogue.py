@@ -99,6 +99,8 @@ def release(row: AnyRow) -> Release:
 
 def status(row: AnyRow, now_s: int) -> str:
     """Summarize a release's row in one word: "active" if it is offered to devices now, else why not."""
+    if row["archived_s"] is not None:
+        return "archived"
     if not row["enabled"]:
         return "disabled"
     if row["state"] != ACTIVE:

@@ -207,8 +207,9 @@ def _copy_images(source: Site, target: Site, progress: Progress) -> tuple[int, i
 
 
 def _checksums(conn: sa.Connection) -> dict[str, int]:
-    """The images of all releases: {checksum: size}."""
-    found = sa.select(releases.c.checksum, releases.c.size).distinct().order_by(releases.c.checksum)
+    """The images of all releases that are not archived: {checksum: size}."""
+    found = sa.select(releases.c.checksum, releases.c.size).where(releases.c.archived_s.is_(None))
+    found = found.distinct().order_by(releases.c.checksum)
     return dict(tuple(row) for row in conn.execute(found))
 
 

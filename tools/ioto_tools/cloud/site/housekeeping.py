@@ -1,4 +1,4 @@
-"""Deletes old data, at most one hour of it in each transaction, so that devices wait only briefly.
+"""Deletes old data and surplus images, at most one hour of it in each transaction, so that devices wait only briefly.
 
 Runs in every worker; several may run at the same time.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..http.errors import Unavailable
+from ..releases import image_deletion, retention
 from ..storage import change_log
 from ..storage.tables import Row, audit, deliveries, devices, grants, releases, reports, tokens
 from .site import Site
@@ -38,6 +39,8 @@ async def run(site: Site, database: Callable[..., Awaitable[Any]]) -> None:
         try:
             while await database(site.database.write, delete_old_data, site.now_s()):
                 await asyncio.sleep(0)
+            await database(image_deletion.complete_all, site)
+            await database(retention.apply_all, site)
             await database(site.database.run_maintenance)
             await database(check_free_space, site.data)
         except (OSError, Unavailable) as e:  # again in an hour

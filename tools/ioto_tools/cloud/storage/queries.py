@@ -67,12 +67,12 @@ def all_products(conn: sa.Connection, now_s: int = 0) -> list[Row]:
     count = sa.func.count()
     there = sa.select(count).where(devices.c.product == products.c.id, devices.c.removed_s.is_(None))
     here, new = there.scalar_subquery(), there.where(devices.c.first_s > now_s - NEW_S).scalar_subquery()
-    published = sa.select(count).where(releases.c.product == products.c.id).scalar_subquery()
+    published = sa.select(count).where(releases.c.product == products.c.id, releases.c.archived_s.is_(None))
     return _rows(
         conn.execute(
-            sa.select(products, here.label("devices"), new.label("new"), published.label("updates")).order_by(
-                products.c.name
-            )
+            sa.select(
+                products, here.label("devices"), new.label("new"), published.scalar_subquery().label("updates")
+            ).order_by(products.c.name)
         )
     )
 

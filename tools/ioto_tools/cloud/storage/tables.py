@@ -35,6 +35,7 @@ products = Table(
     Column("name", String(64), nullable=False, unique=True),
     Column("created_s", LONG, nullable=False),
     Column("by_hand", Boolean, nullable=False),  # its devices get no token before `ioto device claim`
+    Column("keep_images", Integer),  # number of releases whose images are kept (retention.py); null: all
 )
 
 releases = Table(
@@ -68,7 +69,16 @@ releases = Table(
     Column("chip", Integer),  # chip id of the image; null: not an ESP chip, or published before this column existed
     # Hex of the image's first 24 bytes, which contain the supported chip revisions; null: as for `chip`.
     Column("head", String(48)),
+    Column("archived_s", LONG),  # when it was archived (deletion.py): its image is deleted, its state is cancelled
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
+)
+
+# Images that are being deleted, because no release has them any more (image_deletion.py).
+image_deletions = Table(
+    "image_deletions",
+    metadata,
+    Column("checksum", String(64), primary_key=True),
+    Column("until_s", LONG, nullable=False),  # after this, any worker may complete the deletion
 )
 
 devices = Table(
