@@ -140,9 +140,10 @@ def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:
 @data_option
 @json_option
 def device_new(id: str, product: str, data: str, json: bool) -> None:
-    """Register device ID by hand and print its token, once.
+    """Register device ID by hand and print its token, which cannot be shown again.
 
-    Use this for devices that cannot register themselves, such as devices with EmbedThis' updater (its --token).
+    Use this for devices that cannot register themselves, such as those that run EmbedThis' updater: give it the token
+    with its option --token.
     Boards with the agent do not need this.
     """
     with open_site(data) as site:
@@ -179,7 +180,7 @@ def device_remove(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_revoke(id: str, product: str | None, data: str) -> None:
-    """Invalidate the tokens of device ID, and issue no other before `ioto device claim`.
+    """Invalidate the tokens of device ID, and issue no new one until `ioto device claim`.
 
     The device is notified at its next request. Use this if a token may have leaked: the next client that registers
     with this id could be the device or the thief.
@@ -214,9 +215,9 @@ def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
     if unsupported:
         id, product = unsupported[0]
         named = "device %s" % id if len(unsupported) == 1 else "%d devices, such as %s" % (len(unsupported), id)
-        click.echo(printable("Warning: %s: the client is not this project's agent and keeps its old token: create one "
-"with `ioto device new %s --product %s` and install it by hand; its first use invalidates "
-"the old one" % (named, id, product)),
+        click.echo(printable("Warning: %s: the client is not this project's agent, so it keeps its old token. Create "
+"a new one with `ioto device new %s --product %s` and install it by hand; the old one becomes "
+"invalid when the new one is used" % (named, id, product)),
                              err=True)  # fmt: skip
 
 
@@ -240,7 +241,7 @@ def device_claim(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_release(id: str, product: str | None, data: str) -> None:
-    """Release device ID: invalidate its token, and issue no other before it is claimed.
+    """Release device ID: invalidate its token, and issue no new one until the device is claimed.
 
     The device is notified at its next request and forgets its token.
     """
@@ -277,4 +278,4 @@ def device_unpin(id: str, product: str | None, data: str) -> None:
     """Unpin device ID: it is offered updates like other devices."""
     with open_site(data) as site:
         control.pin(site, id, None, product)
-    click.echo("device %s is not pinned" % id)
+    click.echo("device %s is no longer pinned" % id)
