@@ -2,10 +2,7 @@
 
 DEFAULTS = {  # lists, since a tuple of texts is compiled with copies of them
     "product": ["", "text"],  # product id, required for registration
-    "version": [
-        "0.0.0",
-        "version",
-    ],  # version of the software (SemVer); the update's version replaces it until this is edited
+    "version": ["0.0.0", "version"],  # version (SemVer); an update's version replaces it until this value is edited
     "builder": ["", "url"],  # where to register; "" = `api` and `token` are given here
     "api": ["", "url"],  # the device cloud; "" = from the registration
     "registration.hosts": [[], "texts"],  # hosts allowed in `api`; .example.com for its subdomains; "" = the builder's
