@@ -104,6 +104,15 @@ def test_a_check_in_without_news_is_answered_from_memory(served):
     assert [served.ask("D1")[1] for _ in range(5)] == [1, 0, 0, 0, 0]
 
 
+def test_only_a_check_in_with_a_failure_costs_a_database_access(served):
+    for _ in range(3):
+        served.ask("D1", failure={"log": "x"})
+    health = {"free": 1, "resets": {"wdt": 1}}
+    for failure, accesses in ((None, 0), ({"log": "x"}, 1), ("a property", 0), ({}, 0), ({"log": "y"}, 1)):
+        assert served.ask("D1", health=health, failure=failure) == (None, accesses), failure
+    assert {each["log"] for each in overview.device(served.site, "D1")["failures"]} == {"x", "y"}
+
+
 def test_deferred_writes_of_a_check_in_are_written_at_close(served):
     served.ask("D1")
     served.now_s += 60

@@ -15,6 +15,7 @@ from ioto_tools.cloud.releases import term_warnings
 from ioto_tools.cloud.rules import terms
 from ioto_tools.cloud.rules.selection import REASONS_NOT_OFFERED, precedence
 
+from .failures import print_failures, print_health
 from .options import RenamedOption, data_option, json_option, product_option
 from .output import ago, pluralize, print_json, print_table
 from .printable import printable
@@ -87,7 +88,7 @@ def device() -> None:
 @data_option
 @json_option
 def device_show(id: str, product: str | None, data: str, json: bool) -> None:
-    """Show device ID: its last check-in, the updates of its product, and every report."""
+    """Show device ID: its last check-in, health, the updates of its product, every report, and its last failures."""
     with open_site(data) as site:
         found = overview.device(site, id, product)
     if json:
@@ -108,6 +109,7 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
         ("name", "value"),
         [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()],
     )
+    print_health(found["health"])
     print_table(
         "Updates", ("update", "offered", "because"), [_offer_row(each, found["updates"]) for each in found["offers"]]
     )
@@ -123,6 +125,7 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
         for each in found["reports"]
     ]
     print_table("Reports", ("update", "attempt", "state", "reason", "runs", "when"), rows)
+    print_failures(found["failures"])
 
 
 def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:

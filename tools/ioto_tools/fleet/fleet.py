@@ -177,6 +177,8 @@ class Fleet:
             reason=phases.REASONS.get(phase, ""),
             version=self._running_version(n),
         )
+        if phase == phases.ROLLED_BACK:
+            fields["details"] = {**phases.CRASH_DETAILS, "trace": phases.CRASH_DETAILS["trace"] % n}
         ask = "report", "/tok/provision/updateReport", devices.token[n], fields
         if draw(self.settings.seed, _REPEAT, n, update, phase, attempt) < self.settings.repeats:
             self._post(n, due_ms, *ask, None)  # as if the answer had been lost

@@ -23,6 +23,13 @@ REPORTS = {
 }
 REASONS = {ROLLED_BACK: "rolled_back", REFUSED: "image_chip", DROPPED: "withdrawn"}
 FAILURES = (ROLLED_BACK, FAILED, REFUSED, DROPPED)
+# What a device reports about a crash: `details` of its report. The number differs between devices.
+CRASH_DETAILS = {
+    "reset": "soft",
+    "trace": 'Traceback (most recent call last):\n  File "main.py", line 21, in <module>\n'
+    '  File "sensor.py", line 8, in read\nValueError: no answer from sensor %d',
+    "log": "I the new version starts\nE main.py ended with an exception",
+}
 
 # The outcome of an update on a device.
 GOOD = "good"

@@ -94,6 +94,10 @@ def release(site: Site, args: Arguments) -> Row:
     return overview.update(site, args["release"])
 
 
+def release_failures(site: Site, args: Arguments) -> list[Row]:
+    return overview.release_failures(site, args["release"])
+
+
 def change_release(site: Site, args: Arguments) -> Row:
     word, texts = args["release"], _terms(site, args)
     if any(text is not None for text in texts.values()):
@@ -273,6 +277,8 @@ OPERATIONS = (
     Operation("GET", "/releases", "read", releases, "List all releases, with `archived` also the archived ones.",
               query={**_PRODUCT, "archived": optional(BOOLEAN)}),
     Operation("GET", "/releases/{release}", "read", release, "Show a release, by its id or PRODUCT@VERSION."),
+    Operation("GET", "/releases/{release}/failures", "read", release_failures,
+              "List a release's failures by reason and cause, each with an example: its traceback and log."),
     Operation("PATCH", "/releases/{release}", "publish", change_release,
               "Change a release's rollout terms, or enable or disable it.",
               body={"enabled": optional(BOOLEAN), **_TERMS}),
@@ -288,7 +294,8 @@ OPERATIONS = (
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.",
               body={"id": NAME, "product": NAME}),
     Operation("GET", "/devices/{device}", "read", device,
-              "Show a device, its history, and why each release is offered to it or not.", query=_PRODUCT),
+              "Show a device, its health, history and failures, and why each release is offered to it or not.",
+              query=_PRODUCT),
     Operation("PATCH", "/devices/{device}", "admin", change_device,
               "Pin a device to a version (empty: unpin it), claim or unclaim it, rotate or revoke its tokens.",
               query=_PRODUCT, body=_DEVICE),

@@ -14,9 +14,9 @@ from ioto import semver
 
 from ..http.errors import Refusal, Unavailable, authentication_failed, cannot_find_device
 from ..images import links
-from ..rollout import grants, leases, shared_ids
+from ..rollout import failures, grants, leases, shared_ids
 from ..rollout.catalogue import Product
-from ..rules import selection, update_states
+from ..rules import failure_details, selection, update_states
 from ..rules.selection import Grant, Release, RequestingDevice
 from ..rules.update_states import OPEN
 from ..storage import change_log, queries
@@ -53,6 +53,8 @@ async def check_in(
             "product: device %s belongs to product %s: send the id of that product, or omit `product`"
             % (message.id, product.name),
         )
+    if message.failure is not None:
+        await _record_crash(site, run, device, message, token, now_s)
     booted_s = shared_ids.booted_s(fields, now_s)
     site.database.write_later(queries.store_check_ins, device.key, _row(device, message, now_s, booted_s))
     try:
@@ -82,6 +84,14 @@ async def check_in(
         return more
     retry = device.grants[release.id].retry
     return {**selection.check_in_response(release, await run(image_url, site, base_url(), release), retry), **more}
+
+
+async def _record_crash(
+    site: "Site", run: Run, device: CachedDevice, message: messages.CheckIn, token: str, now_s: int
+) -> None:
+    """Store the failure in the check-in: after the answer, the device does not send it again."""
+    details = failure_details.read(message.failure, token)
+    await run(site.database.write, failures.record_crash, device.key, device.product, message.version, details, now_s)
 
 
 def _row(device: CachedDevice, message: messages.CheckIn, now_s: int, booted_s: int | None) -> Row:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..http.errors import Refusal
-from ..rollout import grants, shared_ids
-from ..rules import update_states
+from ..rollout import failures, grants, shared_ids
+from ..rules import failure_details, update_states
 from ..storage import audit, change_log, counters, queries
 from ..storage.tables import Row, devices
 from . import messages, tokens
@@ -201,6 +201,9 @@ def _report(conn: sa.Connection, token: str, message: messages.Report, now_s: in
     # Other clients do not count their attempts: the cloud's count is used.
     attempt = message.attempt or (grant.tries if grant else 1)
     state, reason = message.state, message.reason
+    if grant is not None:  # before the state changes: the stop rule names the failures
+        details = failure_details.read(message.details, token)
+        failures.record_report(conn, device, release["id"], attempt, state, reason, details, grant, now_s)
     news = grant is not None and grants.apply_report(conn, device, message.update, state, attempt, now_s, reason)
     row = {"success": message.success, "reason": reason, "version": message.version, "received_s": now_s}
     queries.add_report(conn, device, message.update, attempt, state, row, news)

@@ -21,13 +21,14 @@ from ..rules.selection import ACTIVE, Grant
 from ..rules.update_states import FINISHED, OPEN, UNAPPLIED, WITHDRAWN
 from ..storage import audit, change_log
 from ..storage.tables import AnyRow, Row, devices, grants, releases
-from . import leases, lifecycle, shared_ids
+from . import failures, leases, lifecycle, shared_ids
 
 Held = dict[str, Grant]  # the grants of a device: {release: Grant}
 Counts = dict[str | None, int]  # {state: number of devices}
 
 AT_ONCE = 500  # maximum number of grants changed in one transaction, because devices wait for it
 MOST_COUNTED = 100_000
+MOST_NAMED = 3  # groups of failures that the event of a stop names
 # The release's id, then the fields of selection.Grant in order.
 _COLUMNS = (
     grants.c.release, releases.c.version, grants.c.version, grants.c.tries, grants.c.attempt, grants.c.state,
@@ -228,7 +229,9 @@ def _update_counts(
         and row["state"] == ACTIVE
         and stop_rule.applies(ends, row["stop_after"], row["stop_percent"])
     ):
-        lifecycle.move(conn, row["id"], "stopped", now_s, audit.CLOUD, ended=ends)
+        groups = failures.groups(conn, row["id"], MOST_NAMED)
+        named = [{name: group[name] for name in ("reason", "cause", "devices")} for group in groups]
+        lifecycle.move(conn, row["id"], "stopped", now_s, audit.CLOUD, ended=ends, failures=named)
 
 
 def _move_count(counts: Counts, before: str | None, after: str | None) -> None:

@@ -153,6 +153,26 @@ reports = Table(
     Index("ix_reports_received", "received_s"),  # to delete the oldest
 )
 
+# The last failures of each device, with what it sent about them (rollout/failures.py).
+failures = Table(
+    "failures",
+    metadata,
+    Column("device", String(128), ForeignKey("devices.key"), primary_key=True),
+    Column("event", String(64), primary_key=True),  # the release and the attempt, or a hash of a crash
+    Column("release", String(26), ForeignKey("releases.id")),  # null: a crash of a version that is no release
+    Column("version", String(128)),  # the program that crashed; null: a failure of an update
+    Column("attempt", Integer, nullable=False),  # 0: a crash
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("cause", String(200), nullable=False),  # failures with equal reason and cause are a group
+    Column("reset", String(16), nullable=False),
+    Column("trace", Text, nullable=False),
+    Column("log", Text, nullable=False),
+    Column("at_s", LONG, nullable=False),
+    Index("ix_failures_release", "release", "reason", "cause", "device", "at_s"),
+    Index("ix_failures_at", "at_s"),  # to delete the oldest
+)
+
 # A device that was offered a release, with its rollout slot.
 grants = Table(
     "grants",
