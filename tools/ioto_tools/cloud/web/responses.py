@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import jinja2
 
+from ..rules.stages import format_duration
 from . import assets
 
 
@@ -28,8 +29,11 @@ class PageRequest:
 
     def number(self, name: str) -> int | None:
         """A number of the query, None if it is missing or invalid."""
-        text = self.query.get(name, "")
-        return int(text) if text.isdecimal() and len(text) < 16 else None
+        return _number_in(self.query, name)
+
+    def form_number(self, name: str) -> int | None:
+        """A number of the form, None if it is missing or invalid."""
+        return _number_in(self.form, name)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class Redirect:
     """A redirect to a path below /web/."""
 
     to: str
+
+
+def _number_in(fields: dict[str, Any], name: str) -> int | None:
+    text = str(fields.get(name, ""))
+    return int(text) if text.isdecimal() and len(text) < 16 else None
 
 
 PageResponse = Page | JsonData | Redirect
@@ -87,7 +96,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.globals.update(asset=assets.path, link=link)
-    made.filters.update(ago=_ago, moment=_moment, bytes=_bytes, number=_number)
+    made.filters.update(duration=format_duration, ago=_ago, moment=_moment, bytes=_bytes, number=_number)
     return made
 
 
