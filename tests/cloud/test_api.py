@@ -30,7 +30,9 @@ def admin(cloud, scope="admin", name="boss"):
 
 
 GOOD = {  # operation -> path and body of a request that succeeds
+    "site_overview": ("/overview", None),
     "products": ("/products", None),
+    "product_versions": ("/products/thermo/versions", None),
     "new_product": ("/products", {"name": "other", "by_hand": True}),
     "change_product": ("/products/other", {"keep_images": 5}),
     "delete_product": ("/products/other", None),

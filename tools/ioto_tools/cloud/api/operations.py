@@ -13,8 +13,9 @@ from ..operators import control, groups, operator_tokens, overview
 from ..operators import webhooks as hooks
 from ..releases import deletion, retention, term_warnings
 from ..releases import publish as publishing
-from ..rules import stages, update_states
+from ..rules import update_states
 from ..rules.terms import TERMS
+from ..site import fleet_overview
 from ..site.site import Site
 from ..storage import audit
 from ..storage.tables import Row
@@ -38,6 +39,13 @@ class Operation:
     upload: bool = False  # the body is an image; `run` receives it as the open file `file`
 
 
+# ---- the overview
+
+
+def site_overview(site: Site, args: Arguments) -> Row:
+    return fleet_overview.of_site(site)
+
+
 # ---- products
 
 
@@ -47,6 +55,10 @@ def products(site: Site, args: Arguments) -> list[Row]:
 
 def new_product(site: Site, args: Arguments) -> Row:
     return publishing.new_product(site, args["name"], args["id"], bool(args["by_hand"]))
+
+
+def product_versions(site: Site, args: Arguments) -> Row:
+    return fleet_overview.of_product(site, args["product"])
 
 
 # ---- releases
@@ -116,12 +128,7 @@ _MOVES = {"approve": "approved", "pause": "paused", "resume": "resumed", "cancel
 
 
 def move_release(site: Site, args: Arguments) -> Row:
-    word, move = args["release"], args["move"]
-    if move == "advance":
-        return control.advance(site, word, args["stage"])
-    if move in ("hold", "unhold"):
-        return control.hold(site, word, move == "hold")
-    return control.change_state(site, word, _MOVES[move])
+    return control.change_state(site, args["release"], _MOVES[args["move"]])
 
 
 def retry_release(site: Site, args: Arguments) -> Row:
@@ -267,6 +274,7 @@ _TOKEN = {
 }
 
 OPERATIONS = (
+    Operation("GET", "/overview", "read", site_overview, "Show what needs attention, and the fleet in numbers."),
     Operation("GET", "/products", "read", products, "List all products."),
     Operation("POST", "/products", "admin", new_product, "Create a product.",
               body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}),
@@ -279,6 +287,8 @@ OPERATIONS = (
               query=_PUBLISH, upload=True),
     Operation("POST", "/products/{product}/dry-run", "publish", dry_run,
               "Count the devices that would be offered the image in the body.", query=_PUBLISHED, upload=True),
+    Operation("GET", "/products/{product}/versions", "read", product_versions,
+              "Count a product's devices by version, over time."),
     Operation("GET", "/releases", "read", releases, "List all releases, with `archived` also the archived ones.",
               query={**_PRODUCT, "archived": optional(BOOLEAN)}),
     Operation("GET", "/releases/{release}", "read", release, "Show a release, by its id or PRODUCT@VERSION."),
@@ -288,9 +298,7 @@ OPERATIONS = (
               "Change a release's rollout terms, or enable or disable it.",
               body={"enabled": optional(BOOLEAN), **_TERMS}),
     Operation("POST", "/releases/{release}/move", "publish", move_release,
-              "Approve, pause, resume or cancel a release; advance it to its next stage (`stage`: only from this one), "
-              "hold it in its stage, or end the hold.",
-              body={"move": choice(*_MOVES, "advance", "hold", "unhold"), "stage": optional(integer(1, stages.MOST))}),
+              "Approve, pause, resume or cancel a release.", body={"move": choice(*_MOVES)}),
     Operation("POST", "/releases/{release}/retry", "publish", retry_release,
               "Let a device, all devices in a state, or all that failed or refused the release try it again.",
               body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRYABLE)))}),

@@ -12,7 +12,7 @@ from ..http.errors import Conflict
 from ..operators import overview
 from ..rollout import failures, leases, lifecycle
 from ..storage import audit, change_log, counters
-from ..storage.tables import Row, devices, grants, products, releases, reports, samples, tokens
+from ..storage.tables import Row, devices, fleet_samples, grants, products, releases, reports, samples, tokens
 from ..storage.tables import leases as lease_rows
 from . import image_deletion, usage
 
@@ -108,6 +108,7 @@ def _delete_product(conn: sa.Connection, word: str, now_s: int, who: str) -> Row
     conn.execute(tokens.delete().where(tokens.c.device.in_(removed)))
     failures.delete_of_devices(conn, removed)
     conn.execute(devices.delete().where(of_product))
+    conn.execute(fleet_samples.delete().where(fleet_samples.c.product == found["id"]))
     conn.execute(products.delete().where(products.c.id == found["id"]))
     change_log.note(conn, now_s)
     audit.note(conn, now_s, who, "product.deleted", found["id"], name=found["name"])

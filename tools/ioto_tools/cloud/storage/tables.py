@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 Row = dict[str, Any]  # a row: {column: value}
@@ -27,6 +28,12 @@ DEVICE = String(128).with_variant(String(128, collation="C"), "postgresql")
 # PostgreSQL's INTEGER has 32 bits, too few for seconds after 2038. SQLite's has 64, and only INTEGER autoincrements.
 LONG = BigInteger().with_variant(Integer, "sqlite")
 WHO = String(64).with_variant(String(128), "postgresql")
+
+
+def _where_set(column: str) -> Row:
+    """The options of an index that contains only rows in which the column is not null."""
+    return {dialect + "_where": text(column + " IS NOT NULL") for dialect in ("sqlite", "postgresql")}
+
 
 products = Table(
     "products",
@@ -70,12 +77,6 @@ releases = Table(
     # Hex of the image's first 24 bytes, which contain the supported chip revisions; null: as for `chip`.
     Column("head", String(48)),
     Column("archived_s", LONG),  # when it was archived (deletion.py): its image is deleted, its state is cancelled
-    Column("stages", Text),  # text for rules/stages.py, like `gate`; null: no stages
-    Column("gate", Text),
-    Column("stage", Integer),  # this and the next three: see rules/stages.py
-    Column("stage_s", LONG),
-    Column("stage_finished", Integer),
-    Column("held", Boolean, nullable=False, default=False),
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
@@ -125,6 +126,8 @@ devices = Table(
     Index("ix_devices_id", "id", "product", unique=True),
     Index("ix_devices_product", "product", "removed_s", "id"),
     Index("ix_devices_first", "product", "first_s"),
+    Index("ix_devices_shared", "shared_s", **_where_set("shared_s")),
+    Index("ix_devices_refused", "refused_s", **_where_set("refused_s")),
 )
 
 tokens = Table(
@@ -275,6 +278,15 @@ samples = Table(
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
     Column("at_s", LONG, primary_key=True),
     Column("counts", Text, nullable=False),  # JSON, {state: devices}
+)
+
+# Numbers of a product's devices over time (rollout/fleet_samples.py).
+fleet_samples = Table(
+    "fleet_samples",
+    metadata,
+    Column("product", String(64), ForeignKey("products.id"), primary_key=True),
+    Column("at_s", LONG, primary_key=True),
+    Column("counts", Text, nullable=False),  # JSON
 )
 
 webhooks = Table(

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 
 import jinja2
 
-from ..rules.stages import format_duration
 from . import assets
 
 
@@ -29,11 +28,8 @@ class PageRequest:
 
     def number(self, name: str) -> int | None:
         """A number of the query, None if it is missing or invalid."""
-        return _number_in(self.query, name)
-
-    def form_number(self, name: str) -> int | None:
-        """A number of the form, None if it is missing or invalid."""
-        return _number_in(self.form, name)
+        text = self.query.get(name, "")
+        return int(text) if text.isdecimal() and len(text) < 16 else None
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,6 @@ class Redirect:
     """A redirect to a path below /web/."""
 
     to: str
-
-
-def _number_in(fields: dict[str, Any], name: str) -> int | None:
-    text = str(fields.get(name, ""))
-    return int(text) if text.isdecimal() and len(text) < 16 else None
 
 
 PageResponse = Page | JsonData | Redirect
@@ -96,7 +87,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.globals.update(asset=assets.path, link=link)
-    made.filters.update(duration=format_duration, ago=_ago, moment=_moment, bytes=_bytes, number=_number)
+    made.filters.update(ago=_ago, moment=_moment, bytes=_bytes, number=_number)
     return made
 
 
