@@ -14,7 +14,6 @@ COMMANDS = {
     "board": "board",
     "demo": "demo",
     "cloud": "cloud",
-    "overview": "overview",
     "product": "product",
     "keys": "keys",
     "sign": "keys",
