@@ -96,14 +96,14 @@ async def run(agent):
             raise OSError("no server gave the time")
     board.set_time(now)
     record = agent.record
-    if was and record["alone"]:  # keep the time that has passed since the boot without the application
+    if was and record["alone"]:  # the time since the last boot without the application must stay correct
         record["alone"] += now - was
     agent.ntp_set = now == ntp
     agent.clock_due_s = uptime_s() + agent.config["ntp.period"]
 
 
 async def _agrees(agent, ntp):
-    """Does the cloud, with its certificate verified at NTP's time, confirm that time?
+    """Does the cloud confirm the time from NTP? Its certificate is verified with the clock set to that time.
 
     If both agree, they overrule the record.
     """
@@ -127,7 +127,7 @@ async def _date(agent, past):
         return 0
 
     cloud = agent.cloud(seen)
-    for _ in range(2):  # the second attempt is at the notBefore found by the first one
+    for _ in range(2):  # the second attempt uses the notBefore that the first one found
         agent.board.set_time(began)
         try:
             return await cloud.date()

@@ -1,8 +1,8 @@
 """Calculate when the next check-in is due. Pure: clock, uptime and values of the record are passed in as numbers.
 
 * Check-ins happen only inside the window, and not before `period` has passed since the last successful one. After a
-  failure the wait is 30 to 59 s. It doubles with each further failure, up to 32 to 64 minutes, but is not longer than
-  the period (or 30 s). It is longer if the cloud asks for that.
+  failure the wait is 30 to 59 s. It doubles with each further failure, up to 32 to 64 minutes. It is at most the
+  period, or 30 s if the period is shorter. It is longer if the cloud asks for that.
 * Each device has its own time in the window (from the SHA-256 of its id and the window's text), at most `jitter` after
   the opening and not after the closing, so that the devices of a fleet do not check in together. In a window that never
   closes, each device's period is longer by its own share of `jitter` instead. After a power failure a fleet is also
@@ -43,8 +43,8 @@ def rest_s(period_s, jitter_s, failures, hold_s, device):
 def due_s(now_s, up_s, tried_up_s, window, zone, period_s, jitter_s, tried_s, failures, hold_s, device, cold=True):
     """Seconds until the next check-in, 0 if it is due; None if the window never opens, or can't open without a clock.
 
-    now_s: Unix seconds, or None if the clock was never set. up_s: uptime. tried_up_s: uptime at which the last check-in
-    of this boot started if it succeeded, or ended if it failed; None if there was none. From the record: tried_s, the
+    now_s: Unix seconds, or None if the clock was never set. up_s: uptime. tried_up_s: uptime at the start of the
+    last check-in of this boot, at its end if it failed; None if there was none. From the record: tried_s, the
     same in Unix seconds (0 if there was no clock, None if there was never a check-in); failures in a row; hold_s
     requested by the cloud. device: its id. cold: started by power-on, not by a reset or a wake from deep sleep, after
     which devices need no spreading.

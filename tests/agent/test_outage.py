@@ -82,7 +82,7 @@ def test_image_that_cannot_reach_the_cloud_fails(tmp_path):
 
 @pytest.mark.sweep
 def test_pauses_between_trials_grow_during_outages(tmp_path):
-    """The update is never recorded as failed, however often this happens."""
+    """However many trials end in an outage, the update is never recorded as failed."""
     rig = Rig(tmp_path, main=LOST)
     rig.publish(rig.image(1), "1.0.1")
     trials = []

@@ -30,7 +30,9 @@ def admin(cloud, scope="admin", name="boss"):
 
 
 GOOD = {  # operation -> path and body of a request that succeeds
+    "site_overview": ("/overview", None),
     "products": ("/products", None),
+    "product_versions": ("/products/thermo/versions", None),
     "new_product": ("/products", {"name": "other", "by_hand": True}),
     "change_product": ("/products/other", {"keep_images": 5}),
     "delete_product": ("/products/other", None),
@@ -38,6 +40,7 @@ GOOD = {  # operation -> path and body of a request that succeeds
     "dry_run": ("/products/thermo/dry-run?version=4.0.0", esp_image(b"4", 3000)),
     "releases": ("/releases", None),
     "release": ("/releases/thermo@2.0.0", None),
+    "release_failures": ("/releases/thermo@2.0.0/failures", None),
     "change_release": ("/releases/thermo@2.0.0", {"enabled": False, "limit": "7"}),
     "move_release": ("/releases/thermo@2.0.0/move", {"move": "pause"}),
     "archive_release": ("/releases/thermo@3.0.0/archive", None),

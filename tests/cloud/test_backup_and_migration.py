@@ -16,7 +16,7 @@ from ioto_tools.cloud.devices import tokens
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases.publish import new_product, publish
-from ioto_tools.cloud.site import backup, copy_mark, copying
+from ioto_tools.cloud.site import attention, backup, copy_mark, copying
 from ioto_tools.cloud.site.site import Site
 from ioto_tools.cloud.storage import audit
 from ioto_tools.cloud.storage.tables import metadata, products, releases
@@ -85,7 +85,8 @@ def without_its_restore(found):
     restored = tables["audit"].pop()
     assert restored["action"] == "site.restored"
     backup_s = json.loads(restored["detail"])["backup_s"]
-    tables["counters"].remove({"name": tokens.RESTORED_BACKUP, "value": backup_s})
+    for name in (tokens.RESTORED_BACKUP, attention.BACKED_UP):
+        tables["counters"].remove({"name": name, "value": backup_s})
     return tables, images
 
 

@@ -38,7 +38,7 @@ def test_nothing_is_left_but_the_audit_log(cloud):
     with pytest.raises(Missing):
         overview.update(cloud.site, release["id"])
     actions = [row["action"] for row in cloud.site.database.read(audit.newest) if row["subject"] == release["id"]]
-    assert actions == ["release.deleted", "release.published"]
+    assert actions == ["release.deleted", "release.new_failure", "release.published"]
     # The device keeps checking in, and is offered the next release.
     cloud.now_s += 5
     assert cloud.check_in("D1", token, "1.0.0").body == b"{}"

@@ -25,16 +25,11 @@ class ThreadedCloud(Cloud):
         super().__init__(folder, kind, threads=True)
         self.accesses, self.moment, self.tokens = 0, 0, {}
         self.app.state.run = self.counted
-        self.write_batched, self.site.database.write_batched = self.site.database.write_batched, self.counted_batch
         self.app.state.memory = WorkerCache(REFRESH_S, lambda: self.moment)
 
     async def counted(self, function, *arguments):
         self.accesses += 1
         return await run_in_threadpool(function, *arguments)
-
-    async def counted_batch(self, function, item):
-        self.accesses += 1
-        return await self.write_batched(function, item)
 
     def post(self, path, fields, authorization=None, address="device.test"):
         return asyncio.run(self._post(path, json.dumps(fields).encode(), authorization, address))
@@ -109,6 +104,15 @@ def test_a_check_in_without_news_is_answered_from_memory(served):
     assert [served.ask("D1")[1] for _ in range(5)] == [1, 0, 0, 0, 0]
 
 
+def test_only_a_check_in_with_a_failure_costs_a_database_access(served):
+    for _ in range(3):
+        served.ask("D1", failure={"log": "x"})
+    health = {"free": 1, "resets": {"wdt": 1}}
+    for failure, accesses in ((None, 0), ({"log": "x"}, 1), ("a property", 0), ({}, 0), ({"log": "y"}, 1)):
+        assert served.ask("D1", health=health, failure=failure) == (None, accesses), failure
+    assert {each["log"] for each in overview.device(served.site, "D1")["failures"]} == {"x", "y"}
+
+
 def test_deferred_writes_of_a_check_in_are_written_at_close(served):
     served.ask("D1")
     served.now_s += 60
@@ -147,7 +151,7 @@ def test_database_accesses_with_an_open_offer_and_after_success(served):
     served.publish("2.0.0")
     served.ask("D1")
     served.ask("D1")
-    assert served.ask("D1") == ("2.0.0", 1)  # to check the offer; the link is known from the first one
+    assert served.ask("D1") == ("2.0.0", 2)  # one to check the offer, one for the link
     assert served.ask("D1", "2.0.0") == (None, 1)  # `confirmed` is stored
     assert [served.ask("D1", "2.0.0") for _ in range(3)] == [(None, 0)] * 3
     assert served.ask("D1") == (None, 0) and served.ask("D1") == (None, 1)  # the second check-in stores `reverted`;

@@ -64,3 +64,16 @@ def test_the_longest_version_is_accepted_and_a_longer_one_refused(cloud):
     for refused in (lambda: cloud.publish(longest + "a"), lambda: control.pin(cloud.site, "D1", longest + "a")):
         with pytest.raises(CloudError, match="128 characters"):
             refused()
+
+
+@pytest.mark.parametrize("trace", ["", "\U0001f600" * 250])
+def test_a_failure_with_the_longest_values(cloud, trace):
+    update, id = cloud.publish("2.0.0")["id"], "\U0001f600" * 128
+    token = cloud.device(id)
+    assert cloud.check_in(id, token, "1.0.0").json()["update"] == update
+    said = {"reason": "\U0001f600" * 250, "details": {"trace": trace, "reset": "brownout"}}
+    assert cloud.report(id, token, update, False, state="rolled_back", attempt=99, **said).status == 200
+    assert cloud.check_in(id, token, "9" * 128, failure={"log": "\0" * 2000}).status == 200
+    [group] = overview.release_failures(cloud.site, update)
+    assert (len(group["reason"]), len(group["cause"])) == (64, 200 if trace else len("reset: brownout"))
+    assert len(overview.device(cloud.site, id)["failures"]) == 2

@@ -4,6 +4,7 @@ import pytest
 from cloud_under_test import Cloud, call
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.operators import operator_tokens, webhooks
+from ioto_tools.cloud.rollout import fleet_samples
 from ioto_tools.cloud.storage import audit, counters
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -120,6 +121,33 @@ def test_product_names_are_escaped(cloud):
         new_product(cloud.site, name)
         cloud.publish("1.0.%d" % number, product=name)
         assert any(("product", name) in labels for _, labels in samples(cloud.app, token)), name
+
+
+def test_numbers_of_the_fleet(cloud, monkeypatch):
+    monkeypatch.setattr(fleet_samples, "MOST_VERSIONS", 3)
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
+    for n, version in enumerate(["1.0.0", "1.0.0", "other", "none", "1.1.0", "1.2.0", None]):
+        device = cloud.device("D%d" % n)
+        if version:
+            cloud.check_in("D%d" % n, device, version)
+    found = samples(cloud.app, token)
+    versions = {dict(labels)["version"]: n for (name, labels), n in found.items() if name == "ioto_fleet_versions"}
+    assert versions == {"1.0.0": 2, "1.1.0": 1, "1.2.0": 1, "other": 2, "none": 1}
+    product = (("product", "thermo"),)
+    names = "devices", "checked_in", "updated", "silent", "unclaimed"
+    assert [found["ioto_fleet_" + name, product] for name in names] == [7, 6, 0, 0, 0]
+    cloud.now_s += 40 * 3600
+    assert [samples(cloud.app, token)["ioto_fleet_" + name, product] for name in names] == [7, 0, 0, 6, 0]
+
+
+def test_labels_of_versions_are_unique(cloud):
+    """A device may send any text as its version, also the label of other versions."""
+    token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
+    for n, version in enumerate(["other", "none", "other"]):
+        cloud.check_in("D%d" % n, cloud.device("D%d" % n), version)
+    found = samples(cloud.app, token)
+    versions = {dict(labels)["version"]: n for (name, labels), n in found.items() if name == "ioto_fleet_versions"}
+    assert versions == {"other": 2, "none": 1}
 
 
 def test_access_and_the_other_metrics(cloud):

@@ -10,7 +10,7 @@ from ioto_tools.fleet import phases
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
 SHARES = {"crash": 0.12, "fail": 0.1, "refuse": 0.1, "lose": 0.1, "revert": 0.1, "defer": 0.12, "mute": 0.1}
-ENDS = {  # fate -> (last version, state of the update on the device, state in which the last attempt ended)
+ENDS = {  # outcome -> (last version, state of the update on the device, state in which the last attempt ended)
     phases.GOOD: ("1.1.0", "confirmed", "confirmed"),
     phases.CRASH: ("1.0.0", "failed", "failed"),  # its attempts are used up
     phases.FAIL: ("1.0.0", "failed", "failed"),  # the update is offered, and the failure reported, twice more
@@ -22,11 +22,11 @@ ENDS = {  # fate -> (last version, state of the update on the device, state in w
 }
 
 
-def fates(world, version):
-    return [world.settings.fate(n, zlib.crc32(version.encode())) for n in range(world.settings.devices)]
+def outcomes(world, version):
+    return [world.settings.outcome(n, zlib.crc32(version.encode())) for n in range(world.settings.devices)]
 
 
-def test_each_device_ends_in_the_state_of_its_fate(world):
+def test_each_device_ends_in_the_state_of_its_outcome(world):
     fleet = world.start_fleet(
         devices=120, period_s=6 * HOUR_S, jitter_s=600, relapse_s=DAY_S, shares=SHARES, repeats=0.3, download="whole"
     )
@@ -34,14 +34,14 @@ def test_each_device_ends_in_the_state_of_its_fate(world):
     assert fleet.tally.answers["register"] == {200: 120} == fleet.tally.answers["check_in"]
     world.publish("1.1.0")
     world.simulation.run(2 * DAY_S)
-    drawn = fates(world, "1.1.0")
+    drawn = outcomes(world, "1.1.0")
     assert set(drawn) == set(ENDS) and lost_devices.mark_silent(world.site) == drawn.count(phases.LOSE)
     devices = {each["id"]: each for each in overview.devices(world.site)}
-    for n, fate in enumerate(drawn):
+    for n, outcome in enumerate(drawn):
         stored = devices[world.settings.id(n)]
-        assert (stored["version"], stored["update"]["state"], stored["update"]["ended"]) == ENDS[fate], (n, fate)
-        assert fleet.devices.versions[fleet.devices.version[n]] == stored["version"], (n, fate)
-        assert fleet.devices.phase[n] == (phases.GONE if fate == phases.LOSE else phases.IDLE)
+        assert (stored["version"], stored["update"]["state"], stored["update"]["ended"]) == ENDS[outcome], (n, outcome)
+        assert fleet.devices.versions[fleet.devices.version[n]] == stored["version"], (n, outcome)
+        assert fleet.devices.phase[n] == (phases.GONE if outcome == phases.LOSE else phases.IDLE)
     reported = fleet.tally.reports
     assert reported["rolled_back"] == 3 * drawn.count(phases.CRASH) and reported["deferred"] == 2 * drawn.count(
         phases.DEFER
@@ -161,7 +161,7 @@ def test_outage_loses_no_device_and_no_token(world):
     refused = {kind: said.get(503, 0) for kind, said in fleet.tally.answers.items()}
     assert all(refused[kind] for kind in ("register", "check_in", "report")), refused
     assert fleet.tally.answers["register"][200] == 25
-    crashed = fates(world, "1.1.0").count(phases.CRASH)
+    crashed = outcomes(world, "1.1.0").count(phases.CRASH)
     assert overview.updates(world.site)[0]["states"] == {"confirmed": 25 - crashed, "failed": crashed}
 
 

@@ -25,32 +25,32 @@ REPORTS = {
 ENDS = {phases.LOSE: phases.GONE, phases.REVERT: phases.PROBATION}
 
 
-def walk(fate):
+def walk(outcome):
     """(reports, attempt, last phase) of one update."""
-    phase, attempt, deferrals, reports = phases.first_phase(fate), 1, 0, []
+    phase, attempt, deferrals, reports = phases.first_phase(outcome), 1, 0, []
     for _ in range(40):
         if phase in phases.REPORTS:
             reports.append(phases.REPORTS[phase])
         deferrals += phase == phases.DEFERRED
-        to, wait = phases.next_phase(phase, fate, attempt, deferrals)
+        to, wait = phases.next_phase(phase, outcome, attempt, deferrals)
         Settings("P").seconds(wait, 1, 1)
         attempt += phase == phases.ROLLED_BACK and to == phases.WAITING
         phase = to
         if phase in (phases.IDLE, phases.GONE, phases.PROBATION):
             return reports, attempt, phase
-    raise AssertionError("%s never ends: %s" % (fate, reports))
+    raise AssertionError("%s never ends: %s" % (outcome, reports))
 
 
-@pytest.mark.parametrize("fate", REPORTS)
-def test_each_fate_is_reported_as_by_the_agent(fate):
-    reports, attempt, last = walk(fate)
-    assert reports == REPORTS[fate] and last == ENDS.get(fate, phases.IDLE)
-    assert attempt == (phases.ATTEMPTS if fate == phases.CRASH else 1)
+@pytest.mark.parametrize("outcome", REPORTS)
+def test_each_outcome_is_reported_as_by_the_agent(outcome):
+    reports, attempt, last = walk(outcome)
+    assert reports == REPORTS[outcome] and last == ENDS.get(outcome, phases.IDLE)
+    assert attempt == (phases.ATTEMPTS if outcome == phases.CRASH else 1)
 
 
 def test_states_and_success_are_the_agents():
     assert set(phases.REPORTS.values()) == set(update.STATES)
-    assert set(REPORTS) == {phases.GOOD, *phases.FATES}
+    assert set(REPORTS) == {phases.GOOD, *phases.OUTCOMES}
     record = {"reports": [], "update": {"update": "U"}}
     for phase, state in phases.REPORTS.items():
         record["reports"].clear()
@@ -70,15 +70,17 @@ def test_draw_depends_on_all_arguments_and_nothing_else():
         assert all(abs(count - 800) < 5 * (8000 * 0.1 * 0.9) ** 0.5 for count in bins), bins
 
 
-def test_shares_of_fates_and_properties():
-    shares = dict(zip(phases.FATES, (0.05, 0.1, 0.02, 0.03, 0.1, 0.2, 0.1), strict=True))
+def test_shares_of_outcomes_and_properties():
+    shares = dict(zip(phases.OUTCOMES, (0.05, 0.1, 0.02, 0.03, 0.1, 0.2, 0.1), strict=True))
     settings = Settings(
         "P", devices=20000, shares=shares, properties={"region": ["north", "south"], "memory": [128, 256, 512]}
     )
-    fates = [settings.fate(n, 42) for n in range(20000)]
-    for fate, share in {**shares, phases.GOOD: 1 - sum(shares.values())}.items():
-        assert abs(fates.count(fate) / 20000 - share) < 5 * (share / 20000) ** 0.5, fate
-    assert fates == [settings.fate(n, 42) for n in range(20000)] != [settings.fate(n, 43) for n in range(20000)]
+    outcomes = [settings.outcome(n, 42) for n in range(20000)]
+    for outcome, share in {**shares, phases.GOOD: 1 - sum(shares.values())}.items():
+        assert abs(outcomes.count(outcome) / 20000 - share) < 5 * (share / 20000) ** 0.5, outcome
+    assert (
+        outcomes == [settings.outcome(n, 42) for n in range(20000)] != [settings.outcome(n, 43) for n in range(20000)]
+    )
     facts = [settings.properties_of(n) for n in range(6000)]
     for region, memory in itertools.product(("north", "south"), (128, 256, 512)):
         assert abs(facts.count({"region": region, "memory": memory}) - 1000) < 150

@@ -229,4 +229,4 @@ def test_a_port_without_lines_to_reset_the_board(port):
     assert result.returncode == 1 and "this port can't reset the board" in result.stderr
     with terminal() as (_, path):
         result = command("ioto", "board", "info", path, "--wait", "1")
-    assert result.returncode == 1 and "no MicroPython prompt there in 1 s" in result.stderr, result
+    assert result.returncode == 1 and "no MicroPython prompt within 1 s" in result.stderr, result

@@ -14,6 +14,7 @@ COMMANDS = {
     "board": "board",
     "demo": "demo",
     "cloud": "cloud",
+    "overview": "overview",
     "product": "product",
     "keys": "keys",
     "sign": "keys",

@@ -15,6 +15,7 @@ from ioto_tools.cloud.releases import term_warnings
 from ioto_tools.cloud.rules import terms
 from ioto_tools.cloud.rules.selection import REASONS_NOT_OFFERED, precedence
 
+from .failures import print_failures, print_health
 from .options import RenamedOption, data_option, json_option, product_option
 from .output import ago, pluralize, print_json, print_table
 from .printable import printable
@@ -87,7 +88,7 @@ def device() -> None:
 @data_option
 @json_option
 def device_show(id: str, product: str | None, data: str, json: bool) -> None:
-    """Show device ID: its last check-in, the updates of its product, and every report."""
+    """Show device ID: its last check-in, health, the updates of its product, every report, and its last failures."""
     with open_site(data) as site:
         found = overview.device(site, id, product)
     if json:
@@ -108,6 +109,7 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
         ("name", "value"),
         [(json_module.dumps(k)[1:-1], json_module.dumps(v)) for k, v in found["properties"].items()],
     )
+    print_health(found["health"])
     print_table(
         "Updates", ("update", "offered", "because"), [_offer_row(each, found["updates"]) for each in found["offers"]]
     )
@@ -123,6 +125,7 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
         for each in found["reports"]
     ]
     print_table("Reports", ("update", "attempt", "state", "reason", "runs", "when"), rows)
+    print_failures(found["failures"])
 
 
 def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:
@@ -140,9 +143,10 @@ def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:
 @data_option
 @json_option
 def device_new(id: str, product: str, data: str, json: bool) -> None:
-    """Register device ID by hand and print its token, once.
+    """Register device ID by hand and print its token, which cannot be shown again.
 
-    Use this for devices that cannot register themselves, such as devices with EmbedThis' updater (its --token).
+    Use this for devices that cannot register themselves, such as those that run EmbedThis' updater: give it the token
+    with its option --token.
     Boards with the agent do not need this.
     """
     with open_site(data) as site:
@@ -179,7 +183,7 @@ def device_remove(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_revoke(id: str, product: str | None, data: str) -> None:
-    """Invalidate the tokens of device ID, and issue no other before `ioto device claim`.
+    """Invalidate the tokens of device ID, and issue no new one until `ioto device claim`.
 
     The device is notified at its next request. Use this if a token may have leaked: the next client that registers
     with this id could be the device or the thief.
@@ -214,9 +218,9 @@ def device_rotate(ids: tuple[str, ...], product: str | None, data: str) -> None:
     if unsupported:
         id, product = unsupported[0]
         named = "device %s" % id if len(unsupported) == 1 else "%d devices, such as %s" % (len(unsupported), id)
-        click.echo(printable("Warning: %s: the client is not this project's agent and keeps its old token: create one "
-"with `ioto device new %s --product %s` and install it by hand; its first use invalidates "
-"the old one" % (named, id, product)),
+        click.echo(printable("Warning: %s: the client is not this project's agent, so it keeps its old token. Create "
+"a new one with `ioto device new %s --product %s` and install it by hand; the old one becomes "
+"invalid when the new one is used" % (named, id, product)),
                              err=True)  # fmt: skip
 
 
@@ -240,7 +244,7 @@ def device_claim(id: str, product: str | None, data: str) -> None:
 @device_product_option
 @data_option
 def device_release(id: str, product: str | None, data: str) -> None:
-    """Release device ID: invalidate its token, and issue no other before it is claimed.
+    """Release device ID: invalidate its token, and issue no new one until the device is claimed.
 
     The device is notified at its next request and forgets its token.
     """
@@ -277,4 +281,4 @@ def device_unpin(id: str, product: str | None, data: str) -> None:
     """Unpin device ID: it is offered updates like other devices."""
     with open_site(data) as site:
         control.pin(site, id, None, product)
-    click.echo("device %s is not pinned" % id)
+    click.echo("device %s is no longer pinned" % id)

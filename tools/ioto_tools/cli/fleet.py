@@ -196,7 +196,7 @@ def _read_settings(product: str, properties: dict[str, list[Any]], options: dict
     from ioto_tools.fleet import phases
     from ioto_tools.fleet.settings import Settings
 
-    shares = {fate: options.pop(fate) for fate in phases.FATES}
+    shares = {outcome: options.pop(outcome) for outcome in phases.OUTCOMES}
     times = {name + "_s": options.pop(name) for name in ("period", "jitter", "apply")}
     fast = {"boot_s": 1.0, "retry_s": 2.0, "put_off_s": 5.0, "relapse_s": 3 * times["period_s"]}
     try:

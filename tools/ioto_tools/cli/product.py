@@ -7,6 +7,7 @@ import click
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases import deletion, retention
 from ioto_tools.cloud.releases import publish as publishing
+from ioto_tools.cloud.site import fleet_overview
 
 from .options import RenamedOption, data_option, json_option, yes_option
 from .output import pluralize, print_json, print_table
@@ -119,3 +120,24 @@ def product_list(data: str, json: bool) -> None:
     else:
         rows = [(each["name"], each["id"], each["devices"], each["new"], each["updates"]) for each in found]
         print_table("Products", ("name", "id", "devices", "new devices", "updates"), rows)
+
+
+@product.command("versions")
+@click.argument("name")
+@data_option
+@json_option
+def product_versions(name: str, data: str, json: bool) -> None:
+    """Count the devices of the product NAME (or its id) by version: now, and a day, a week and a month ago.
+
+    With --json: all samples, one for each hour of the last week and one for each earlier day.
+    """
+    with open_site(data) as site:
+        found = fleet_overview.of_product(site, name)
+    if json:
+        print_json(found)
+        return
+    rows = [
+        (version, *("-" if n is None else n for n in numbers))
+        for version, numbers in fleet_overview.version_table(found["samples"])
+    ]
+    print_table("Versions of " + found["name"], ("version", "now", "1 day ago", "7 days ago", "30 days ago"), rows)

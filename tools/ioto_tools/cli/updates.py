@@ -14,6 +14,7 @@ from ioto_tools.cloud.releases import deletion, term_warnings
 from ioto_tools.cloud.rules import update_states
 
 from . import withdrawal
+from .failures import print_groups
 from .options import data_option, json_option, product_option, yes_option
 from .output import ago, print_json, print_table
 from .printable import printable
@@ -80,15 +81,16 @@ def _format_counts(states: dict[str, int]) -> str:
 @data_option
 @json_option
 def show(update: str, data: str, json: bool) -> None:
-    """Show UPDATE: its rollout settings, its devices by state, and who changed it.
+    """Show UPDATE: its rollout settings, its devices by state, who changed it, and its failures by cause.
 
     UPDATE is PRODUCT@VERSION or its id.
     """
     with open_site(data) as site:
         found, now_s = overview.update(site, update), site.now_s()
+        groups = overview.release_failures(site, found["update"])
         warnings = term_warnings.of_update(site, found)
     if json:
-        print_json(found)
+        print_json({**found, "failures": groups})
         return
     signed = "signed" if found["signed"] else "not signed"
     click.echo(
@@ -116,6 +118,7 @@ def show(update: str, data: str, json: bool) -> None:
         (ago(each["at_s"]), each["who"], each["action"], json_module.dumps(each["detail"])) for each in found["audit"]
     ]
     print_table("Audit", ("when", "who", "what", "detail"), rows)
+    print_groups(groups)
 
 
 @updates.command("set")

@@ -30,7 +30,7 @@ from .http.errors import CloudError, Refusal, Unavailable
 from .http.rate_limits import PER_MINUTE, RateLimits
 from .images import links
 from .operators import webhook_delivery
-from .rollout import lost_devices, progress_samples
+from .rollout import fleet_samples, lost_devices, progress_samples
 from .site import housekeeping
 from .site.site import Site
 from .storage.counters import Counters, CountResponses
@@ -128,7 +128,7 @@ async def _background_tasks(app: Starlette) -> AsyncIterator[None]:
     """Run a worker's background tasks while it serves."""
     tasks = [
         asyncio.create_task(module.run(app.state.site, app.state.run))
-        for module in (webhook_delivery, housekeeping, lost_devices, progress_samples)
+        for module in (webhook_delivery, housekeeping, lost_devices, progress_samples, fleet_samples)
     ]
     yield
     for task in tasks:

@@ -1,4 +1,4 @@
-"""Run Python code and write files on a board at its MicroPython prompt, through mpremote's transport."""
+"""Run Python code and write files on a board at its REPL, the MicroPython prompt, through mpremote's transport."""
 
 import errno
 import io
@@ -218,8 +218,8 @@ _NO_PROMPT = """%s: no MicroPython prompt there. Is it the right port? If it is:
   A board that sleeps answers only while it is awake, and an application may ignore Ctrl-C. `--wait 60` keeps trying
   for a minute: press the board's reset button meanwhile, or wait until it wakes.
   `--reset` resets the board over the cable, if the port supports it.
-  In safe mode main.py does not run: hold the board's SAFE_PIN low while it starts, if its boot.py names one."""
-_NO_PROMPT_IN_TIME = """%s: no MicroPython prompt there in %d s.
+  If its boot.py sets SAFE_PIN, hold that pin low while the board starts: safe mode does not run main.py."""
+_NO_PROMPT_IN_TIME = """%s: no MicroPython prompt within %d s.
   Is it the right port? If it is: try again and press the board's reset button meanwhile.
   In safe mode main.py does not run: hold the board's SAFE_PIN low while it starts, if its boot.py names one, or reset
   it six times, each time within ten seconds."""

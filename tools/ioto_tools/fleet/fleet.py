@@ -163,7 +163,7 @@ class Fleet:
 
     def _report(self, n: int, due_ms: int) -> None:
         devices, phase, update = self.devices, self.devices.phase[n], self.devices.update[n]
-        if self._fate(n) == phases.UNREPORTED:
+        if self._outcome(n) == phases.UNREPORTED:
             return self._finish_phase(n)
         fields: dict[str, Any] = {
             "id": self.settings.id(n),
@@ -177,6 +177,8 @@ class Fleet:
             reason=phases.REASONS.get(phase, ""),
             version=self._running_version(n),
         )
+        if phase == phases.ROLLED_BACK:
+            fields["details"] = {**phases.CRASH_DETAILS, "trace": phases.CRASH_DETAILS["trace"] % n}
         ask = "report", "/tok/provision/updateReport", devices.token[n], fields
         if draw(self.settings.seed, _REPEAT, n, update, phase, attempt) < self.settings.repeats:
             self._post(n, due_ms, *ask, None)  # as if the answer had been lost
@@ -252,7 +254,7 @@ class Fleet:
     def _accept(self, n: int, number: int) -> None:
         devices = self.devices
         devices.update[n], devices.attempt[n], devices.deferrals[n] = number, 1, 0
-        self._enter(n, phases.first_phase(self._fate(n)))
+        self._enter(n, phases.first_phase(self._outcome(n)))
 
     def _reported(self, n: int, reply: Reply) -> None:
         if reply.status != 200 and reply.status not in _FINAL_REFUSALS:
@@ -262,7 +264,7 @@ class Fleet:
 
     def _finish_phase(self, n: int) -> None:
         """Finish the phase and enter the next one."""
-        devices, phase, fate = self.devices, self.devices.phase[n], self._fate(n)
+        devices, phase, outcome = self.devices, self.devices.phase[n], self._outcome(n)
         devices.failures[n] = 0
         if phase == phases.DROPPED:
             return self._accept(n, devices.pending[n]) if devices.pending[n] != NONE else self._enter(n, phases.IDLE)
@@ -275,7 +277,7 @@ class Fleet:
             )
         elif phase in (phases.FAILED, phases.REFUSED):
             devices.failed[n], devices.end[n] = devices.update[n], phase
-        to, wait = phases.next_phase(phase, fate, devices.attempt[n], devices.deferrals[n])
+        to, wait = phases.next_phase(phase, outcome, devices.attempt[n], devices.deferrals[n])
         if phase == phases.ROLLED_BACK and to == phases.WAITING:
             devices.attempt[n] += 1
         self._enter(n, to, self.settings.seconds(wait, n, devices.update[n]))
@@ -300,8 +302,8 @@ class Fleet:
         self.devices.urls.pop(n, None)
         self._schedule_in(n, 1)
 
-    def _fate(self, n: int) -> str:
-        return self.settings.fate(n, zlib.crc32(self.devices.offers[self.devices.update[n]]["version"].encode()))
+    def _outcome(self, n: int) -> str:
+        return self.settings.outcome(n, zlib.crc32(self.devices.offers[self.devices.update[n]]["version"].encode()))
 
     def _running_version(self, n: int) -> str:
         devices = self.devices

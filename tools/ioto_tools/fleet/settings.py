@@ -6,9 +6,9 @@ from typing import Any
 from . import phases
 from .random_draws import draw
 
-# What a draw is for: the first number after the seed in draw().
+# The purposes of random draws: draw() takes one of them after the seed.
 _PROPERTIES = 1000  # plus the index of the property
-_FATE = 2
+_OUTCOME = 2
 _ASKS = 6
 
 
@@ -16,8 +16,8 @@ _ASKS = 6
 class Settings:
     """The settings of a fleet.
 
-    `properties`: {name: [values]}; each device has one of the values. `shares`: {fate: share of devices} for
-    phases.FATES.
+    `properties`: {name: [values]}; each device has one of the values. `shares`: {outcome: share of the devices
+    with it}, for the outcomes in phases.OUTCOMES.
     """
 
     product: str
@@ -28,7 +28,7 @@ class Settings:
     period_s: float = 86400
     jitter_s: float = 0
     download: str = "head"  # none, head (the first KiB), whole (and its SHA-256)
-    apply_s: float = 3600  # maximum wait for an apply window; each device waits for a different time
+    apply_s: float = 3600  # maximum wait for an apply window; each device draws its wait up to this
     boot_s: float = 30
     retry_s: float = 600  # between two attempts
     put_off_s: float = 3600
@@ -39,26 +39,26 @@ class Settings:
     properties: dict[str, list[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for fate, share in self.shares.items():
-            if fate not in phases.FATES or not 0 <= share <= 1:
+        for outcome, share in self.shares.items():
+            if outcome not in phases.OUTCOMES or not 0 <= share <= 1:
                 raise ValueError(
-                    "%s %s: expected: one of %s and a share from 0 to 1" % (fate, share, ", ".join(phases.FATES))
+                    "%s %s: expected: one of %s and a share from 0 to 1" % (outcome, share, ", ".join(phases.OUTCOMES))
                 )
         if sum(self.shares.values()) > 1:
-            raise ValueError("the shares of %s are more than 1 in all" % ", ".join(self.shares))
+            raise ValueError("the shares of %s add up to more than 1" % ", ".join(self.shares))
         if not 0 < self.devices < 1 << 20:
             raise ValueError("%d devices: expected: 1 to %d" % (self.devices, (1 << 20) - 1))
 
     def id(self, n: int) -> str:
         return "%s%07d" % (self.prefix, n)
 
-    def fate(self, n: int, of: int) -> str:
-        """The fate of the update `of` (a number) on device `n`."""
-        left = draw(self.seed, _FATE, n, of)
-        for fate in phases.FATES:
-            left -= self.shares.get(fate, 0)
+    def outcome(self, n: int, update: int) -> str:
+        """The outcome of update number `update` on device `n`."""
+        left = draw(self.seed, _OUTCOME, n, update)
+        for outcome in phases.OUTCOMES:
+            left -= self.shares.get(outcome, 0)
             if left < 0:
-                return fate
+                return outcome
         return phases.GOOD
 
     def asks_before_apply(self, n: int) -> bool:

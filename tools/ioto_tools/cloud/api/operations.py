@@ -15,6 +15,7 @@ from ..releases import deletion, retention, term_warnings
 from ..releases import publish as publishing
 from ..rules import update_states
 from ..rules.terms import TERMS
+from ..site import fleet_overview
 from ..site.site import Site
 from ..storage import audit
 from ..storage.tables import Row
@@ -38,6 +39,13 @@ class Operation:
     upload: bool = False  # the body is an image; `run` receives it as the open file `file`
 
 
+# ---- the overview
+
+
+def site_overview(site: Site, args: Arguments) -> Row:
+    return fleet_overview.of_site(site)
+
+
 # ---- products
 
 
@@ -47,6 +55,10 @@ def products(site: Site, args: Arguments) -> list[Row]:
 
 def new_product(site: Site, args: Arguments) -> Row:
     return publishing.new_product(site, args["name"], args["id"], bool(args["by_hand"]))
+
+
+def product_versions(site: Site, args: Arguments) -> Row:
+    return fleet_overview.of_product(site, args["product"])
 
 
 # ---- releases
@@ -92,6 +104,10 @@ def _upload(args: Arguments) -> tuple[BinaryIO, str, str, str, str, bool]:
 
 def release(site: Site, args: Arguments) -> Row:
     return overview.update(site, args["release"])
+
+
+def release_failures(site: Site, args: Arguments) -> list[Row]:
+    return overview.release_failures(site, args["release"])
 
 
 def change_release(site: Site, args: Arguments) -> Row:
@@ -258,6 +274,7 @@ _TOKEN = {
 }
 
 OPERATIONS = (
+    Operation("GET", "/overview", "read", site_overview, "Show what needs attention, and the fleet in numbers."),
     Operation("GET", "/products", "read", products, "List all products."),
     Operation("POST", "/products", "admin", new_product, "Create a product.",
               body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}),
@@ -270,9 +287,13 @@ OPERATIONS = (
               query=_PUBLISH, upload=True),
     Operation("POST", "/products/{product}/dry-run", "publish", dry_run,
               "Count the devices that would be offered the image in the body.", query=_PUBLISHED, upload=True),
+    Operation("GET", "/products/{product}/versions", "read", product_versions,
+              "Count a product's devices by version, over time."),
     Operation("GET", "/releases", "read", releases, "List all releases, with `archived` also the archived ones.",
               query={**_PRODUCT, "archived": optional(BOOLEAN)}),
     Operation("GET", "/releases/{release}", "read", release, "Show a release, by its id or PRODUCT@VERSION."),
+    Operation("GET", "/releases/{release}/failures", "read", release_failures,
+              "List a release's failures by reason and cause, each with an example: its traceback and log."),
     Operation("PATCH", "/releases/{release}", "publish", change_release,
               "Change a release's rollout terms, or enable or disable it.",
               body={"enabled": optional(BOOLEAN), **_TERMS}),
@@ -288,7 +309,8 @@ OPERATIONS = (
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.",
               body={"id": NAME, "product": NAME}),
     Operation("GET", "/devices/{device}", "read", device,
-              "Show a device, its history, and why each release is offered to it or not.", query=_PRODUCT),
+              "Show a device, its health, history and failures, and why each release is offered to it or not.",
+              query=_PRODUCT),
     Operation("PATCH", "/devices/{device}", "admin", change_device,
               "Pin a device to a version (empty: unpin it), claim or unclaim it, rotate or revoke its tokens.",
               query=_PRODUCT, body=_DEVICE),

@@ -14,9 +14,9 @@ from ioto import semver
 
 from ..http.errors import Refusal, Unavailable, authentication_failed, cannot_find_device
 from ..images import links
-from ..rollout import grants, leases, offers, shared_ids
+from ..rollout import failures, grants, leases, shared_ids
 from ..rollout.catalogue import Product
-from ..rules import selection, update_states
+from ..rules import failure_details, selection, update_states
 from ..rules.selection import Grant, Release, RequestingDevice
 from ..rules.update_states import OPEN
 from ..storage import change_log, queries
@@ -53,6 +53,8 @@ async def check_in(
             "product: device %s belongs to product %s: send the id of that product, or omit `product`"
             % (message.id, product.name),
         )
+    if message.failure is not None:
+        await _record_crash(site, run, device, message, token, now_s)
     booted_s = shared_ids.booted_s(fields, now_s)
     site.database.write_later(queries.store_check_ins, device.key, _row(device, message, now_s, booted_s))
     try:
@@ -81,9 +83,15 @@ async def check_in(
     if release is None:
         return more
     retry = device.grants[release.id].retry
-    link = site, base_url(), release
-    url = image_url(*link) if site.links.is_ready(release.checksum) else await run(image_url, *link)
-    return {**selection.check_in_response(release, url, retry), **more}
+    return {**selection.check_in_response(release, await run(image_url, site, base_url(), release), retry), **more}
+
+
+async def _record_crash(
+    site: "Site", run: Run, device: CachedDevice, message: messages.CheckIn, token: str, now_s: int
+) -> None:
+    """Store the failure in the check-in: after the answer, the device does not send it again."""
+    details = failure_details.read(message.failure, token)
+    await run(site.database.write, failures.record_crash, device.key, device.product, message.version, details, now_s)
 
 
 def _row(device: CachedDevice, message: messages.CheckIn, now_s: int, booted_s: int | None) -> Row:
@@ -214,18 +222,18 @@ async def _grant(
     """Offer the release to the device; return the device's grants afterwards, {release: Grant}."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
-        return await run(site.database.read, _grants_if_unchanged, memory.seq, device.key)
-    asked = offers.Asked(
-        device.key, release.id, version, device.grants, memory.worker, memory.seq, now_s, site.now_rounded_up_s
-    )
-    return await site.database.write_batched(offers.offer, asked)
+        return await run(site.database.read, _if_unchanged, memory.seq, grants.of_device, device.key)
+    arguments = device.key, release.id, version, memory.worker, now_s, site.now_rounded_up_s, device.grants
+    return await run(site.database.write, _if_unchanged, memory.seq, grants.offer, *arguments)
 
 
-def _grants_if_unchanged(conn: sa.Connection, seq: int, device: str) -> dict[str, Grant]:
-    """The device's grants. Raises leases.OutdatedCache if a release has changed since change `seq`."""
+def _if_unchanged(
+    conn: sa.Connection, seq: int, function: Callable[..., dict[str, Grant]], *arguments: Any
+) -> dict[str, Grant]:
+    """Call function(conn, *arguments). Raises leases.OutdatedCache if a release has changed since change `seq`."""
     if change_log.of_releases(conn, seq):
         raise leases.OutdatedCache(seq)
-    return grants.of_device(conn, device)
+    return function(conn, *arguments)
 
 
 def image_url(site: "Site", base_url: str, release: Release) -> str:

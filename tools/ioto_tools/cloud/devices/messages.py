@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import orjson
 
 from ..http.errors import Refusal
+from ..rules import failure_details
 from ..rules.selection import VERSION_LENGTH
 
 Fields = dict[str, Any]  # the JSON object that a device sends
@@ -37,10 +38,11 @@ class CheckIn:
     id: str
     product: str | None
     version: str
-    properties: Fields  # the whole body
+    properties: Fields  # the whole body without `failure`
     next_s: int | None  # planned seconds until its next check-in; None: not this project's agent
     staged: str | None  # the update that is staged on the device
     attempt: int  # as counted by the device
+    failure: Any  # the last failure of its program, in any form; None: not sent
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Report:
     success: bool
     reason: str
     version: str | None
+    details: Any  # of a failure, in any form; None: not sent
 
 
 def bearer_token(header: str | None) -> str:
@@ -140,7 +143,8 @@ def device_id(fields: Fields) -> str:
 
 
 def check_in(fields: Fields) -> CheckIn:
-    """The CheckIn in the body of a check-in. Raises Refusal 400."""
+    """The CheckIn in the body of a check-in. Removes `failure` from `fields`. Raises Refusal 400."""
+    failure = fields.pop("failure") if failure_details.is_failure(fields.get("failure")) else None
     return CheckIn(
         device_id(fields),
         _text(fields, "product", ID_LENGTH, None),
@@ -149,6 +153,7 @@ def check_in(fields: Fields) -> CheckIn:
         _integer_or_none(fields, "next", NEXT_S),
         fields.get("staged") if isinstance(fields.get("staged"), str) else None,
         _integer_or_none(fields, "attempt", ATTEMPTS) or 0,
+        failure,
     )
 
 
@@ -169,6 +174,7 @@ def report(fields: Fields) -> Report:
         success,
         _reason(fields),
         _text(fields, "version", VERSION_LENGTH, None),
+        fields.get("details"),
     )
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import CloudError, Conflict
-from ..rollout import grants, leases, lifecycle, shared_ids
+from ..rollout import failures, grants, leases, lifecycle, shared_ids
 from ..rules import selection, terms, update_states
 from ..storage import audit, change_log, queries
 from ..storage.tables import Row, devices, reports
@@ -143,7 +143,7 @@ def _retry(conn: sa.Connection, release: Row, rows: list[Row], now_s: int, who: 
 
 
 def remove(site: "Site", id: str, product: str | None = None) -> None:
-    """Remove the device, and delete its properties and reports.
+    """Remove the device, and delete its properties, reports and failures.
 
     Its next request is refused with `Cannot find device`, and it must register again.
     """
@@ -153,6 +153,7 @@ def remove(site: "Site", id: str, product: str | None = None) -> None:
 def _remove(conn: sa.Connection, id: str, product: str | None, now_s: int, who: str) -> None:
     key = _change_device(conn, id, product, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
     conn.execute(reports.delete().where(reports.c.device == key))
+    failures.delete_of_devices(conn, [key])
 
 
 def unclaim(site: "Site", id: str, product: str | None = None) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..rollout import fleet_samples
 from ..rules import update_states
 from ..storage import counters
 from ..storage.tables import Row
@@ -48,6 +49,7 @@ def text(site: "Site") -> str:
     counted = site.database.read(counters.read)
     families = (
         _releases(overview.updates(site), counted)
+        + _fleet(site.database.read(fleet_samples.current, site.now_s()))
         + _http(counted)
         + _webhooks(webhooks.listed(site))
         + _disk(site)
@@ -86,6 +88,35 @@ def _releases(releases: list[Row], counted: dict[str, int]) -> list[Family]:
 
 def _in_states(states: Collection[str]) -> Callable[[Row], int]:
     return lambda each: sum(each["states"].get(state, 0) for state in states)
+
+
+def _fleet(products: list[Row]) -> list[Family]:
+    """Metrics of products. The number of versions in a sample is limited, so devices can't add any number of labels."""
+
+    def family(name: str, meaning: str) -> Family:
+        samples = [({"product": each["name"]}, each[name]) for each in products]
+        return Family("ioto_fleet_" + name, "gauge", meaning, samples)
+
+    versions = [
+        ({"product": each["name"], "version": version}, n)
+        for each in products
+        for version, n in _by_version(each).items()
+    ]
+    return [
+        family("devices", "devices of the product"),
+        family("checked_in", "devices that checked in within a day"),
+        family("updated", "devices that confirmed an update within a day"),
+        family("silent", "devices that are later than usual with the next check-in"),
+        family("unclaimed", "devices that are not claimed"),
+        Family("ioto_fleet_versions", "gauge", "devices that run the version", versions),
+    ]
+
+
+def _by_version(product: Row) -> dict[str, int]:
+    counts: dict[str, int] = {"other": product["other"], "none": product["never"]}
+    for version, n in product["versions"].items():
+        counts[version] = counts.get(version, 0) + n  # a device may send the version `other`
+    return counts
 
 
 def _http(counted: dict[str, int]) -> list[Family]:

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import Conflict, Missing
-from ..rollout import catalogue, grants, leases, shared_ids, state_changes
-from ..rules import selection, stop_rule, terms
+from ..rollout import catalogue, failures, grants, leases, shared_ids
+from ..rules import board_health, selection, stop_rule, terms
 from ..storage import audit, queries
 from ..storage.tables import Row, releases, reports
 from ..storage.tables import devices as device_rows
@@ -75,7 +75,7 @@ def _update_details(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int]
 
 
 def _update_shown(release: Row, slots: int, now_s: int) -> Row:
-    states = state_changes.device_counts(release, slots)
+    states = grants.device_counts(release, slots)
     kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s", "archived_s")
     return {
         "update": release["id"],
@@ -88,6 +88,29 @@ def _update_shown(release: Row, slots: int, now_s: int) -> Row:
         "states": states,
         "ended": json.loads(release["counts"]).get("ended", {}),
     }
+
+
+def release_failures(site: "Site", word: str) -> list[Row]:
+    """The failures of an update (its id, or PRODUCT@VERSION), grouped; the groups of most devices first.
+
+    [{reason, cause, devices, last_s, example}], at most failures.MOST_GROUPS: `devices`: their number; `last_s`: time
+    of the last failure; `example`: a failure as in device(), with the `device`'s id.
+    """
+    return site.database.read(_release_failures, word)
+
+
+def _release_failures(conn: sa.Connection, word: str) -> list[Row]:
+    id, shown = find_release(conn, word)["id"], []
+    for group in failures.groups(conn, id):
+        example = failures.example(conn, id, group)
+        kept = {name: group[name] for name in ("reason", "cause", "devices", "last_s")}
+        shown.append({**kept, "example": {"device": example["id"], **_failure_shown(example)}})
+    return shown
+
+
+def _failure_shown(row: AnyRow) -> Row:
+    kept = ("attempt", "state", "reason", "cause", "reset", "trace", "log", "at_s")
+    return {name: row[name] for name in kept}
 
 
 def find_release(conn: sa.Connection, word: str) -> Row:
@@ -208,18 +231,27 @@ def _grant_shown(offered: AnyRow) -> Row:
 def device(site: "Site", id: str, product: str | None = None) -> Row:
     """One device, found by find_device(), as in devices(), with further fields.
 
-    `properties`: of its last check-in; `updates`: the updates that it was offered; `reports`: all its reports;
+    `properties`: of its last check-in; `health`: from board_health.read(); `updates`: the updates that it was offered;
+    `reports`: all its reports; `failures`: its last failures, newest first: [{update, version, attempt, state, reason,
+    cause, reset, trace, log, at_s}], where `update` is the update that failed, or the one that crashed, or None;
     `doubts`: [{says, at_s}], warnings, such as signs that several boards use its id (shared_ids.py); `offers`:
     [{update, version, why, terms}], its product's releases, highest first, as if it checked in again now. `why`: the
     reason why the release is not offered, a key of selection.REASONS_NOT_OFFERED, or None if it is offered.
     """
-    found, token_rows, offered, report_rows, offers = site.database.read(_device_details, id, product, site.now_s())
+    read = site.database.read(_device_details, id, product, site.now_s())
+    found, token_rows, offered, report_rows, failed, offers = read
+    properties = json.loads(found["properties"])
     return {
         **device_summary(found, offered[-1] if offered else None),
-        "properties": json.loads(found["properties"]),
+        "properties": properties,
+        "health": board_health.read(properties),
         "doubts": [{"says": says, "at_s": at_s} for says, at_s in shared_ids.warnings(found, token_rows)],
         "updates": [_grant_shown(each) for each in offered],
         "reports": [_report_shown(each) for each in report_rows],
+        "failures": [
+            {"update": each["release"], "version": each["version"] or each["update_version"], **_failure_shown(each)}
+            for each in failed
+        ],
         "offers": offers,
     }
 
@@ -236,7 +268,7 @@ def _report_shown(row: AnyRow) -> Row:
 
 def _device_details(
     conn: sa.Connection, id: str, product: str | None, now_s: int
-) -> tuple[Row, list[Row], Sequence[sa.RowMapping], list[Row], list[Row]]:
+) -> tuple[Row, list[Row], Sequence[sa.RowMapping], list[Row], list[Row], list[Row]]:
     found = find_device(conn, id, product)
     key = found["key"]
     offered = _offered(conn, grant_rows.c.device == key)
@@ -245,6 +277,7 @@ def _device_details(
         tokens.all_tokens(conn, key),
         offered,
         queries.reports_of(conn, key),
+        failures.of_device(conn, key),
         explain.offers(conn, found, now_s),
     )
 

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from ..http.errors import Conflict
 from ..operators import overview
-from ..rollout import leases, lifecycle
+from ..rollout import failures, leases, lifecycle
 from ..storage import audit, change_log, counters
-from ..storage.tables import Row, devices, grants, products, releases, reports, samples, tokens
+from ..storage.tables import Row, devices, fleet_samples, grants, products, releases, reports, samples, tokens
 from ..storage.tables import leases as lease_rows
 from . import image_deletion, usage
 
@@ -39,6 +39,7 @@ def _delete_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tup
         )
     for table in (reports, grants, lease_rows, samples):
         conn.execute(table.delete().where(table.c.release == row["id"]))
+    failures.delete_of_release(conn, row["id"])
     conn.execute(releases.delete().where(releases.c.id == row["id"]))
     counters.remove(conn, "release " + row["id"])
     change_log.note(conn, now_s)
@@ -105,7 +106,9 @@ def _delete_product(conn: sa.Connection, word: str, now_s: int, who: str) -> Row
     of_product = devices.c.product == found["id"]
     removed = sa.select(devices.c.key).where(of_product)
     conn.execute(tokens.delete().where(tokens.c.device.in_(removed)))
+    failures.delete_of_devices(conn, removed)
     conn.execute(devices.delete().where(of_product))
+    conn.execute(fleet_samples.delete().where(fleet_samples.c.product == found["id"]))
     conn.execute(products.delete().where(products.c.id == found["id"]))
     change_log.note(conn, now_s)
     audit.note(conn, now_s, who, "product.deleted", found["id"], name=found["name"])

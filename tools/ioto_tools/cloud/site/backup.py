@@ -15,6 +15,7 @@ from ..http.errors import CloudError
 from ..storage import audit, counters
 from ..storage.tables import metadata
 from . import copy_mark, copying
+from .attention import BACKED_UP
 from .site import Site
 
 
@@ -32,7 +33,13 @@ def backup(data: str | Path, to: str | Path, progress: copying.Progress) -> copy
     with closing(Site(data)) as source, _open_target(source, to) as target:
         copied = copying.copy(source, target, progress)
         copy_mark.write(target.data, {"of": _source_name(source), "whole": True, "at_s": source.now_s()})
+        source.database.write(_record_backup, source.now_s(), source.who)
     return copied
+
+
+def _record_backup(conn: sa.Connection, now_s: int, who: str) -> None:
+    counters.put(conn, BACKED_UP, now_s)
+    audit.note(conn, now_s, who, "site.backed_up", "site")
 
 
 def restore(backup: str | Path, data: str | Path, progress: copying.Progress) -> copying.Copied:
@@ -53,6 +60,7 @@ def restore(backup: str | Path, data: str | Path, progress: copying.Progress) ->
 def _record_restore(conn: sa.Connection, backup_s: int, now_s: int) -> None:
     """Record that the site was restored from a backup made at `backup_s`, so it lacks all later changes."""
     counters.put(conn, tokens.RESTORED_BACKUP, backup_s)
+    counters.put(conn, BACKED_UP, backup_s)
     audit.note(conn, now_s, audit.CLOUD, "site.restored", "site", backup_s=backup_s)
 
 

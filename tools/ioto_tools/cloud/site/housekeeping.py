@@ -14,15 +14,17 @@ import sqlalchemy as sa
 
 from ..http.errors import Unavailable
 from ..releases import image_deletion, retention
+from ..rollout import failures
 from ..storage import change_log
 from ..storage.tables import Row, audit, deliveries, devices, grants, releases, reports, tokens
+from ..storage.tables import failures as failure_rows
 from .site import Site
 
 EVERY_S = 3600
 _AT_ONCE_S = 3600  # time range of the rows deleted in one transaction
 _AT_ONCE = 500  # maximum number of devices deleted in one transaction
 # For how long old data is kept.
-REPORTS_S = 400 * 24 * 3600
+REPORTS_S = 400 * 24 * 3600  # and failures
 REMOVED_S = 90 * 24 * 3600  # removed devices without offers and reports; others are kept for the releases' counts
 AUDIT_S = 2 * 365 * 24 * 3600
 FREE_BYTES = 256 * 1024 * 1024  # on the site's disk; with less, a warning is logged
@@ -87,6 +89,7 @@ def delete_old_data(conn: sa.Connection, now_s: int) -> bool:
     change_log.forget(conn, now_s)
     waiting = audit.c.id.in_(sa.select(deliveries.c.event))
     more = _delete_oldest(conn, reports, reports.c.received_s, now_s - REPORTS_S)
+    more = _delete_oldest(conn, failure_rows, failure_rows.c.at_s, now_s - REPORTS_S) or more
     more = _delete_removed_devices(conn, now_s - REMOVED_S) or more
     return _delete_oldest(conn, audit, audit.c.at_s, now_s - AUDIT_S, sa.not_(waiting)) or more
 
@@ -100,6 +103,7 @@ def _delete_removed_devices(conn: sa.Connection, before_s: int) -> bool:
     )
     found = [row.key for row in conn.execute(sa.select(devices.c.key).where(old).limit(_AT_ONCE))]
     conn.execute(tokens.delete().where(tokens.c.device.in_(found)))
+    failures.delete_of_devices(conn, found)
     conn.execute(devices.delete().where(devices.c.key.in_(found)))
     return bool(found)
 

@@ -16,11 +16,12 @@ ACTIONS = (
     "product.new", "product.set", "product.deleted", "group.set", "group.removed",
     "release.published", "release.set", "release.enabled", "release.disabled", "release.approved",
     "release.paused", "release.resumed", "release.cancelled", "release.stopped",
-    "release.retried", "release.archived", "release.deleted",
+    "release.retried", "release.archived", "release.deleted", "release.new_failure",
     "device.removed", "device.claimed", "device.released", "device.pinned", "device.unpinned",
     "device.new", "device.revoked", "device.rotated", "device.again", "device.taken_over",
-    "device.refused", "device.two_hold", "device.shared", "product.many_new", "site.restored",
-    "links.rotated", "token.new", "token.revoked", "webhook.new", "webhook.removed", "webhook.test", "webhook.gave_up",
+    "device.refused", "device.two_hold", "device.shared", "product.many_new",
+    "site.backed_up", "site.restored", "links.rotated", "token.new", "token.revoked",
+    "webhook.new", "webhook.removed", "webhook.test", "webhook.gave_up",
 )  # fmt: skip
 
 

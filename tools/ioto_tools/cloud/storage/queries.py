@@ -4,9 +4,8 @@ Each function takes a connection in a transaction (`Database.read` or `write`). 
 PostgreSQL.
 """
 
-import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -24,14 +23,6 @@ _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 def upsert(conn: sa.Connection, table: sa.Table) -> Any:
     """An INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`, for the connection's database."""
     return _INSERT[conn.dialect.name](table)
-
-
-def among(conn: sa.Connection, column: sa.Column[str], values: Iterable[str]) -> sa.ColumnElement[bool]:
-    """`column IN values`, with one parameter, so that the statement is the same for any number of values."""
-    if conn.dialect.name == "postgresql":
-        return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(sa.String)))
-    each = sa.func.json_each(json.dumps(list(values))).table_valued("value")
-    return column.in_(sa.select(each.c.value))
 
 
 def _rows(found: sa.Result[Any]) -> list[Row]:
@@ -199,34 +190,37 @@ _INTERVAL = sa.case(
         else_=_BEFORE * 3 // 4
 )  # fmt: skip
 
+SILENT_MARGIN_S = 3600  # a device is silent if its check-in is late by a quarter of its interval, and by this time
+
+
+def silent(now_s: int) -> sa.ColumnElement[bool]:
+    """The condition of claimed devices that are later than their own interval between check-ins.
+
+    The interval is the one that the device sent, else the one that was observed, else INTERVAL_S. Devices that have
+    never checked in have none.
+    """
+    interval_s = sa.func.coalesce(devices.c.next_s, devices.c.interval_s, INTERVAL_S)
+    margin_s = sa.case((interval_s > 4 * SILENT_MARGIN_S, interval_s / 4), else_=SILENT_MARGIN_S)
+    return sa.and_(devices.c.claimed, devices.c.seen_s < now_s - interval_s - margin_s)
+
 
 # ---- reports
 
 
-def add_reports(conn: sa.Connection, rows: Sequence[Row], news: bool) -> None:
-    """Store the reports `rows`. If one with the same device, release, attempt and state is stored already, count it.
+def add_report(conn: sa.Connection, device: str, release: str, attempt: int, state: str, row: Row, news: bool) -> None:
+    """Store the report `row`, or count it if one with the same device, release, attempt and state is stored already.
 
-    `news`: the reports have changed their grants. So each is about another offer than the stored report, and replaces
-    that.
+    `news`: the report has changed the grant. So it is about another offer than the stored report,
+    and replaces it.
     """
-    if rows:
-        conn.execute(_add_reports(conn.dialect.name, news), rows)
+    new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
+    again = {"times": reports.c.times + 1, **(row if news else {})}
+    conn.execute(new.on_conflict_do_update(index_elements=list(reports.primary_key), set_=again))
 
 
-@functools.cache
-def _add_reports(dialect: str, news: bool) -> Any:
-    new: Any = _INSERT[dialect](reports)
-    new = new.values({column.name: sa.bindparam(column.name) for column in reports.c} | {"times": 1})
-    kept = "device", "release", "attempt", "state", "times"
-    replaced = {column.name: column for column in new.excluded if news and column.name not in kept}
-    again = {"times": reports.c.times + 1, **replaced}
-    return new.on_conflict_do_update(index_elements=list(reports.primary_key), set_=again)
-
-
-def count_unknown_reports(conn: sa.Connection, keys: Iterable[str]) -> None:
-    """Count a report about an unknown update for each of the devices `keys`."""
-    more = devices.update().values(unknown_reports=devices.c.unknown_reports + 1)
-    conn.execute(more.where(among(conn, devices.c.key, keys)))
+def unknown_report(conn: sa.Connection, device: str) -> None:
+    """Count a report about an unknown update."""
+    conn.execute(devices.update().where(devices.c.key == device).values(unknown_reports=devices.c.unknown_reports + 1))
 
 
 _STEP = sa.case({state: step for step, state in enumerate(REPORTS)}, value=reports.c.state)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 Row = dict[str, Any]  # a row: {column: value}
@@ -27,6 +28,12 @@ DEVICE = String(128).with_variant(String(128, collation="C"), "postgresql")
 # PostgreSQL's INTEGER has 32 bits, too few for seconds after 2038. SQLite's has 64, and only INTEGER autoincrements.
 LONG = BigInteger().with_variant(Integer, "sqlite")
 WHO = String(64).with_variant(String(128), "postgresql")
+
+
+def _where_set(column: str) -> Row:
+    """The options of an index that contains only rows in which the column is not null."""
+    return {dialect + "_where": text(column + " IS NOT NULL") for dialect in ("sqlite", "postgresql")}
+
 
 products = Table(
     "products",
@@ -119,6 +126,8 @@ devices = Table(
     Index("ix_devices_id", "id", "product", unique=True),
     Index("ix_devices_product", "product", "removed_s", "id"),
     Index("ix_devices_first", "product", "first_s"),
+    Index("ix_devices_shared", "shared_s", **_where_set("shared_s")),
+    Index("ix_devices_refused", "refused_s", **_where_set("refused_s")),
 )
 
 tokens = Table(
@@ -151,6 +160,26 @@ reports = Table(
     Column("received_s", LONG, nullable=False),  # when it first arrived
     Column("times", Integer, nullable=False),  # how often the same report arrived
     Index("ix_reports_received", "received_s"),  # to delete the oldest
+)
+
+# The last failures of each device, with what it sent about them (rollout/failures.py).
+failures = Table(
+    "failures",
+    metadata,
+    Column("device", String(128), ForeignKey("devices.key"), primary_key=True),
+    Column("event", String(64), primary_key=True),  # the release and the attempt, or a hash of a crash
+    Column("release", String(26), ForeignKey("releases.id")),  # null: a crash of a version that is no release
+    Column("version", String(128)),  # the program that crashed; null: a failure of an update
+    Column("attempt", Integer, nullable=False),  # 0: a crash
+    Column("state", String(16), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("cause", String(200), nullable=False),  # failures with equal reason and cause are a group
+    Column("reset", String(16), nullable=False),
+    Column("trace", Text, nullable=False),
+    Column("log", Text, nullable=False),
+    Column("at_s", LONG, nullable=False),
+    Index("ix_failures_release", "release", "reason", "cause", "device", "at_s"),
+    Index("ix_failures_at", "at_s"),  # to delete the oldest
 )
 
 # A device that was offered a release, with its rollout slot.
@@ -249,6 +278,15 @@ samples = Table(
     Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
     Column("at_s", LONG, primary_key=True),
     Column("counts", Text, nullable=False),  # JSON, {state: devices}
+)
+
+# Numbers of a product's devices over time (rollout/fleet_samples.py).
+fleet_samples = Table(
+    "fleet_samples",
+    metadata,
+    Column("product", String(64), ForeignKey("products.id"), primary_key=True),
+    Column("at_s", LONG, primary_key=True),
+    Column("counts", Text, nullable=False),  # JSON
 )
 
 webhooks = Table(

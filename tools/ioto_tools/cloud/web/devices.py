@@ -6,7 +6,7 @@ from typing import Any
 from .. import policy
 from ..http.errors import CloudError
 from ..operators import control, overview, search
-from ..rules import selection, update_states
+from ..rules import board_health, selection, update_states
 from ..site.site import Site
 from ..storage import queries
 from ..storage.tables import Row
@@ -60,7 +60,13 @@ def show(site: Site, request: PageRequest) -> Page | Redirect:
         return Redirect(link("devices", id=id))
     return Page(
         "device.html",
-        {"device": found, "words": REASONS, "actions": _actions(found), "retried": update_states.RETRYABLE},
+        {
+            "device": found,
+            "words": REASONS,
+            "actions": _actions(found),
+            "retried": update_states.RETRYABLE,
+            "numbers": board_health.NUMBERS,
+        },
     )
 
 

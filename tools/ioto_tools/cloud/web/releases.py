@@ -31,7 +31,12 @@ _MOVES: tuple[Action, ...] = (
 
 def show(site: Site, request: PageRequest) -> Page:
     found = overview.update(site, request.query.get("id", ""))
-    values = {"terms": found["terms"], "moves": _moves(found), "doubts": term_warnings.of_update(site, found)}
+    values = {
+        "terms": found["terms"],
+        "moves": _moves(found),
+        "doubts": term_warnings.of_update(site, found),
+        "failures": overview.release_failures(site, found["update"]),
+    }
     return Page("release.html", {"release": found, **values, **_progress(found, site.now_s())})
 
 
