@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import json
 import re
 from urllib.parse import urlencode
 
@@ -13,8 +14,8 @@ REFUSED = (400, 404, 409)
 _TYPE = "application/x-www-form-urlencoded"
 
 
-def add_operator(site, name, scope="admin", expires_s=None):
-    """Add an operator; return the token."""
+def add_operator(site, name, scope="admin", expires_s=None, products=None):
+    """Add an operator; return the token. `products`: ids."""
     token = TOKEN % name
     row = {
         "hash": hashlib.sha256(token.encode()).hexdigest(),
@@ -22,6 +23,7 @@ def add_operator(site, name, scope="admin", expires_s=None):
         "scope": scope,
         "created_s": 1,
         "expires_s": expires_s,
+        "products": products and json.dumps(products),
     }
     site.database.write(_insert, row)
     return token
@@ -34,10 +36,10 @@ def _insert(conn, row):
 class Session:
     """Requests to the page with the cookie of a session, like those of a browser."""
 
-    def __init__(self, cloud, name="jo", scope="admin"):
+    def __init__(self, cloud, name="jo", scope="admin", products=None):
         self.cloud = cloud
         self.cookie = None
-        self.sign_in(add_operator(cloud.site, name, scope))
+        self.sign_in(add_operator(cloud.site, name, scope, products=products))
 
     def sign_in(self, token):
         reply = self.send("sign-in", {"token": token})

@@ -7,6 +7,7 @@ import click
 
 from .options import Duration, data_option, json_option
 from .output import ago, print_json, print_table
+from .printable import printable
 from .site import open_site
 
 SCOPES = ("read", "publish", "admin")
@@ -31,22 +32,33 @@ def token() -> None:
     type=Duration(),
     help="Lifetime, such as 90d or `30 days`; by default, the token is valid until it is revoked.",
 )
+@click.option(
+    "--product",
+    "products",
+    multiple=True,
+    metavar="PRODUCT",
+    help="Limit the token to this product (name or id); may be repeated. By default, it is for the whole site.",
+)
 @data_option
 @json_option
-def token_new(name: str, scope: str, expires: int | None, data: str, json: bool) -> None:
+def token_new(name: str, scope: str, expires: int | None, products: tuple[str, ...], data: str, json: bool) -> None:
     """Create a token for NAME, a person or a program, and print it once: it is not stored.
 
     read allows reading everything except secrets; publish also allows publishing and changing releases; admin
     allows everything.
+
+    With --product, the token shows and changes only these products, their releases and their devices, and nothing
+    that concerns the whole site, such as groups, webhooks, tokens and metrics.
     """
     from ioto_tools.cloud.operators import operator_tokens
 
     with open_site(data) as site:
-        made = operator_tokens.new(site, name, scope, expires)
+        made = operator_tokens.new(site, name, scope, expires, products or None)
     if json:
         print_json(made)
     else:
-        click.echo("token of %s, for %s: %s" % (name, scope, made["token"]))
+        limit = " of %s" % printable(", ".join(made["products"])) if made["products"] else ""
+        click.echo("token of %s, for %s%s: %s" % (name, scope, limit, made["token"]))
 
 
 @token.command("list")
@@ -63,10 +75,16 @@ def token_list(data: str, json: bool) -> None:
         print_json(found)
         return
     rows = [
-        (each["name"], each["scope"], ago(each["created_s"]), _format_expiry(each["expires_s"], now_s))
+        (
+            each["name"],
+            each["scope"],
+            ", ".join(each["products"] or ["all"]),
+            ago(each["created_s"]),
+            _format_expiry(each["expires_s"], now_s),
+        )
         for each in found
     ]
-    print_table("Tokens", ("name", "scope", "created", "expires"), rows)
+    print_table("Tokens", ("name", "scope", "products", "created", "expires"), rows)
 
 
 def _format_expiry(expires_s: int | None, now_s: int) -> str:

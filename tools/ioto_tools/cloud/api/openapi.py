@@ -9,10 +9,11 @@ from .operations import OPERATIONS, Operation
 
 PREFIX = "/api/v1"
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+_WHOLE_SITE = " Not for a token that is limited to products."
 _RESPONSES = {
     400: "A field is invalid; the text names it and what is expected.",
     401: "The token is missing, or is not a valid operator's token.",
-    403: "The token's scope does not include this operation.",
+    403: "The token's scope or products do not include this operation.",
     404: "Not found.",
     409: "It already exists, or its state does not allow this.",
     413: "The body is too long.",
@@ -52,7 +53,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": operation.run.__name__,
         "summary": operation.summary,
-        "description": "Scope: %s." % operation.scope,
+        "description": "Scope: %s.%s" % (operation.scope, _WHOLE_SITE if operation.whole_site else ""),
         "parameters": parameters,
         "responses": {
             "200": {

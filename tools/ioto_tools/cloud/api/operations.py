@@ -37,6 +37,7 @@ class Operation:
     query: dict[str, Schema] = field(default_factory=dict)
     body: dict[str, Schema] | None = None  # the fields of a JSON object
     upload: bool = False  # the body is an image; `run` receives it as the open file `file`
+    whole_site: bool = False  # not for a token that is limited to products
 
 
 # ---- the overview
@@ -222,7 +223,8 @@ def tokens(site: Site, args: Arguments) -> list[Row]:
 
 
 def new_token(site: Site, args: Arguments) -> Row:
-    return operator_tokens.new(site, args["name"], args["scope"], args["lifetime_s"])
+    products = None if args["products"] is None else args["products"].split()
+    return operator_tokens.new(site, args["name"], args["scope"], args["lifetime_s"], products)
 
 
 def revoke_token(site: Site, args: Arguments) -> Row:
@@ -271,13 +273,14 @@ _TOKEN = {
     "name": {**NAME, "maxLength": 64},
     "scope": choice(*operator_tokens.SCOPES),
     "lifetime_s": optional(integer(1, 10**9)),
+    "products": optional(TEXT),
 }
 
 OPERATIONS = (
     Operation("GET", "/overview", "read", site_overview, "Show what needs attention, and the fleet in numbers."),
     Operation("GET", "/products", "read", products, "List all products."),
     Operation("POST", "/products", "admin", new_product, "Create a product.",
-              body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}),
+              body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}, whole_site=True),
     Operation("PATCH", "/products/{product}", "admin", change_product,
               "Keep the images of only the newest releases (0: of all releases).",
               body={"keep_images": integer(0, retention.MOST)}),
@@ -315,19 +318,22 @@ OPERATIONS = (
               "Pin a device to a version (empty: unpin it), claim or unclaim it, rotate or revoke its tokens.",
               query=_PRODUCT, body=_DEVICE),
     Operation("DELETE", "/devices/{device}", "admin", remove_device, "Remove a device.", query=_PRODUCT),
-    Operation("GET", "/groups", "read", list_groups, "List the groups, which are named policies."),
-    Operation("PUT", "/groups/{group}", "publish", keep_group, "Create or change a group.", body={"policy": TEXT}),
-    Operation("DELETE", "/groups/{group}", "publish", remove_group, "Delete a group."),
+    Operation("GET", "/groups", "read", list_groups, "List the groups, which are named policies.", whole_site=True),
+    Operation("PUT", "/groups/{group}", "publish", keep_group, "Create or change a group.", body={"policy": TEXT},
+              whole_site=True),
+    Operation("DELETE", "/groups/{group}", "publish", remove_group, "Delete a group.", whole_site=True),
     Operation("GET", "/audit", "read", audited, "List the audit log, newest first.",
               query={"limit": optional(integer(1, 1000)), "subject": optional(TEXT)}),
-    Operation("GET", "/tokens", "admin", tokens, "List the operators' tokens, without the secrets."),
-    Operation("POST", "/tokens", "admin", new_token, "Create an operator's token; it is shown once.", body=_TOKEN),
-    Operation("DELETE", "/tokens/{token}", "admin", revoke_token, "Revoke the token with this name."),
-    Operation("GET", "/webhooks", "admin", webhooks, "List the webhooks, without the secrets."),
+    Operation("GET", "/tokens", "admin", tokens, "List the operators' tokens, without the secrets.", whole_site=True),
+    Operation("POST", "/tokens", "admin", new_token, "Create an operator's token; it is shown once.", body=_TOKEN,
+              whole_site=True),
+    Operation("DELETE", "/tokens/{token}", "admin", revoke_token, "Revoke the token with this name.", whole_site=True),
+    Operation("GET", "/webhooks", "admin", webhooks, "List the webhooks, without the secrets.", whole_site=True),
     Operation("POST", "/webhooks", "admin", new_webhook, "Create a webhook; its secret is shown once.",
-              body={"url": TEXT, "events": optional(TEXT)}),
-    Operation("DELETE", "/webhooks/{webhook}", "admin", remove_webhook, "Delete a webhook."),
-    Operation("POST", "/webhooks/{webhook}/test", "admin", test_webhook, "Send a test event to a webhook."),
+              body={"url": TEXT, "events": optional(TEXT)}, whole_site=True),
+    Operation("DELETE", "/webhooks/{webhook}", "admin", remove_webhook, "Delete a webhook.", whole_site=True),
+    Operation("POST", "/webhooks/{webhook}/test", "admin", test_webhook, "Send a test event to a webhook.",
+              whole_site=True),
     Operation("POST", "/link-key", "admin", new_link_key, "Sign image links with a new key.",
-              body={"revoke": optional(BOOLEAN)}),
+              body={"revoke": optional(BOOLEAN)}, whole_site=True),
 )  # fmt: skip

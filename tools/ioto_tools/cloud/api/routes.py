@@ -45,7 +45,7 @@ async def _document(request: Request) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
-    await _operator(request, "read")
+    (await _operator(request, "read")).check_unlimited()
     request.app.state.counters.flush()
     return PlainTextResponse(await request.app.state.run(metrics.text, request.app.state.site), media_type=metrics.TYPE)
 
@@ -54,8 +54,10 @@ def _endpoint(by_method: dict[str, Operation]) -> Callable[[Request], Awaitable[
     async def endpoint(request: Request) -> Response:
         operation = by_method["GET" if request.method == "HEAD" else request.method]
         run, site = request.app.state.run, request.app.state.site
-        name, scope = await _operator(request, operation.scope)
-        site = site.acting("operator %s" % name, scope)
+        operator = await _operator(request, operation.scope)
+        if operation.whole_site:
+            operator.check_unlimited()
+        site = site.acting("operator %s" % operator.name, operator.scope, operator.products)
         args = {**_path(request), **fields.parse_query(request.query_params, operation.query)}
         async with _body(request, operation) as body:
             args.update(body)
@@ -71,8 +73,8 @@ def _done(function: Run, site: Site, args: Arguments) -> Any:
         raise Refusal(e.status, str(e)) from e
 
 
-async def _operator(request: Request, scope: str) -> tuple[str, str]:
-    """(name, scope) of the operator that sent the request. Raises Refusal 401, 403 or 429."""
+async def _operator(request: Request, scope: str) -> operator_tokens.Operator:
+    """The operator that sent the request. Raises Refusal 401, 403 or 429."""
     token = messages.bearer_token(request.headers.get("authorization"))
     request.app.state.operators.check(tokens.hash_token(token))
     site = request.app.state.site

@@ -1,4 +1,7 @@
-"""Groups: named policies for repeated use, such as beta testers, a customer or a region."""
+"""Groups: named policies for repeated use, such as beta testers, a customer or a region.
+
+An operator whose token is limited to some products sees no groups: they are for all products.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -19,6 +22,8 @@ def listed(site: "Site") -> list[Row]:
 
 
 def _listed(conn: sa.Connection) -> list[Row]:
+    if queries.products_allowed(conn) is not None:
+        return []
     return [dict(row) for row in conn.execute(sa.select(groups).order_by(groups.c.name)).mappings()]
 
 
@@ -29,7 +34,7 @@ def policy(site: "Site", name: str) -> str:
 
 def _policy(conn: sa.Connection, name: str) -> str:
     found = conn.execute(sa.select(groups.c.policy).where(groups.c.name == name)).scalar()
-    if found is None:
+    if found is None or queries.products_allowed(conn) is not None:
         raise Missing("group %s: not found; `ioto groups` lists the groups" % name)
     return found
 

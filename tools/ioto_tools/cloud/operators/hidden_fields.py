@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..storage.tables import products
+from ..storage import queries
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -24,7 +24,7 @@ def names(site: "Site") -> Names:
 
 
 def _names(conn: sa.Connection) -> Names:
-    return dict(tuple(row) for row in conn.execute(sa.select(products.c.id, products.c.name)))
+    return {each["id"]: each["name"] for each in queries.product_names(conn)}
 
 
 def hide(value: Any, names: Names) -> Any:

@@ -1,18 +1,24 @@
-"""Tokens of operators and their programs, each with one scope and an optional expiry.
+"""Tokens of operators and their programs, each with one scope, an optional expiry, and an optional list of products.
+
+A token that is limited to products shows and changes only these; it can't be used for what concerns the whole site.
 
 A token is shown once and stored as SHA-256. It is valid for the operators' API only, not for device requests. The
 command line needs no token: it uses the site's folder.
 """
 
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import CloudError, Conflict, Missing, Refusal
-from ..storage import audit
-from ..storage.tables import Row, operators
+from ..storage import audit, queries
+from ..storage.tables import AnyRow, Row, operators
+from . import overview
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -22,11 +28,39 @@ PREFIX = "ioto_"  # makes leaked tokens easy to find
 NAME = "[A-Za-z0-9._-]{1,64}"
 
 
-def new(site: "Site", name: str, scope: str, lifetime_s: int | None = None) -> Row:
-    """Create a token; return {name, scope, created_s, expires_s, token}.
+@dataclass(frozen=True)
+class Operator:
+    """The owner of a valid token. `products`: the ids of the only products that it shows and changes; None: all."""
 
-    CloudError if the name is invalid or in use, or the scope is unknown.
+    name: str
+    scope: str
+    products: frozenset[str] | None = None
+
+    def has_scope(self, scope: str) -> bool:
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+
+    def check_unlimited(self) -> None:
+        """Raise Refusal 403 if the token is limited to products."""
+        if self.products is not None:
+            raise Refusal(403, "this concerns the whole site: the token of %s is limited to some products" % self.name)
+
+
+def operator(row: AnyRow) -> Operator:
+    """The Operator of a row of the table."""
+    products = row["products"] and frozenset(json.loads(row["products"]))
+    return Operator(row["name"], row["scope"], products)
+
+
+def new(
+    site: "Site", name: str, scope: str, lifetime_s: int | None = None, products: Sequence[str] | None = None
+) -> Row:
+    """Create a token; return {name, scope, created_s, expires_s, products, token}.
+
+    `products`: names or ids of the only products that it shows and changes; None: all. CloudError if the name is
+    invalid or in use, the scope is unknown, or a product does not exist.
     """
+    if products is not None and not products:
+        raise CloudError("products: expected: at least one product")
     if not re.fullmatch(NAME, name):
         raise CloudError("token %s: expected: a name of 1 to 64 letters, digits, . _ -" % name)
     if scope not in SCOPES:
@@ -34,27 +68,40 @@ def new(site: "Site", name: str, scope: str, lifetime_s: int | None = None) -> R
     token = PREFIX + tokens.new_token(site.random_bytes)
     now_s = site.now_s()
     row = {"name": name, "scope": scope, "created_s": now_s, "expires_s": lifetime_s and now_s + lifetime_s}
-    site.database.write(_new, {**row, "hash": tokens.hash_token(token)}, site.who)
-    return {**row, "token": token}
+    names = site.database.write(_new, {**row, "hash": tokens.hash_token(token)}, products, site.who)
+    return {**row, "products": names, "token": token}
 
 
-def _new(conn: sa.Connection, row: Row, who: str) -> None:
+def _new(conn: sa.Connection, row: Row, products: Sequence[str] | None, who: str) -> list[str] | None:
+    """Add the row; return the names of its products."""
     if conn.execute(sa.select(operators.c.name).where(operators.c.name == row["name"])).first():
         raise Conflict(
             "token %s: this name is in use: revoke it with `ioto token revoke`, or choose another" % row["name"]
         )
-    conn.execute(operators.insert().values(row))
-    audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"])
+    found = None if products is None else [overview.find_product(conn, word) for word in products]
+    ids = found and json.dumps(sorted({each["id"] for each in found}))
+    conn.execute(operators.insert().values(**row, products=ids))
+    names = sorted({each["name"] for each in found}) if found else None
+    limit = {"products": names} if names else {}
+    audit.note(conn, row["created_s"], who, "token.new", row["name"], scope=row["scope"], **limit)
+    return names
 
 
 def listed(site: "Site") -> list[Row]:
-    """[{name, scope, created_s, expires_s}] by name."""
+    """[{name, scope, created_s, expires_s, products}] by name; `products`: names, or None for all products."""
     return site.database.read(_listed)
 
 
 def _listed(conn: sa.Connection) -> list[Row]:
-    columns = operators.c.name, operators.c.scope, operators.c.created_s, operators.c.expires_s
-    return [dict(row) for row in conn.execute(sa.select(*columns).order_by(operators.c.name)).mappings()]
+    names = {each["id"]: each["name"] for each in queries.product_names(conn)}
+    rows = conn.execute(sa.select(operators).order_by(operators.c.name)).mappings().all()
+    return [
+        {
+            **{column: row[column] for column in ("name", "scope", "created_s", "expires_s")},
+            "products": row["products"] and sorted(names.get(id, id) for id in json.loads(row["products"])),
+        }
+        for row in rows
+    ]
 
 
 def revoke(site: "Site", name: str) -> None:
@@ -68,8 +115,8 @@ def _revoke(conn: sa.Connection, name: str, now_s: int, who: str) -> None:
     audit.note(conn, now_s, who, "token.revoked", name)
 
 
-def authorize(conn: sa.Connection, token: str, scope: str, now_s: int) -> tuple[str, str]:
-    """(name, scope) of the token's operator, if its scope includes `scope`. Raises Refusal 401 or 403."""
+def authorize(conn: sa.Connection, token: str, scope: str, now_s: int) -> Operator:
+    """The token's operator, if its scope includes `scope`. Raises Refusal 401 or 403."""
     found = conn.execute(sa.select(operators).where(operators.c.hash == tokens.hash_token(token))).mappings().first()
     if found is None:
         raise Refusal(401, "token: unknown or revoked: `ioto token new` creates one")
@@ -81,4 +128,4 @@ def authorize(conn: sa.Connection, token: str, scope: str, now_s: int) -> tuple[
             "token: the token of %s has the scope %s; this request needs the scope %s"
             % (found["name"], found["scope"], scope),
         )
-    return found["name"], found["scope"]
+    return operator(found)

@@ -103,6 +103,7 @@ def _products(conn: sa.Connection, now_s: int) -> list[Row]:
     found = sa.select(products_.c.id, products_.c.name, published.scalar_subquery().label("updates")).order_by(
         products_.c.name
     )
+    found = found.where(queries.visible(conn, products_.c.id))
     new = devices.c.first_s > now_s - queries.NEW_S
     rows = conn.execute(found).mappings().all()
     return [dict(row, devices=_counted(conn, row["id"]), new=_counted(conn, row["id"], new)) for row in rows]

@@ -14,6 +14,7 @@ from ..operators import overview
 from ..policy.names import PARTS
 from ..rollout import shared_ids
 from ..rules import terms
+from ..storage import queries
 from ..storage.tables import Row, devices
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _examined() -> sa.Select:
 def _never_sent(conn: sa.Connection, product: str | None, names: list[str]) -> list[str]:
     """A sentence for each of `names` that no examined device has sent; none if no device has checked in."""
     sent: set[str] = set()
-    found = _examined()
+    found = _examined().where(queries.visible(conn, devices.c.product))
     if product:
         found = found.where(devices.c.product == overview.find_product(conn, product)["id"])
     for _, properties in conn.execute(found):

@@ -132,10 +132,13 @@ class Site:
         """The time now, rounded up to a whole second."""
         return math.ceil(self.clock())
 
-    def acting(self, who: str, scope: str) -> "Site":
-        """The same site, acting for the operator `who`, whose token has this scope."""
+    def acting(self, who: str, scope: str, products: frozenset[str] | None = None) -> "Site":
+        """The same site, acting for the operator `who`, whose token has this scope.
+
+        `products`: the ids of the only products that it shows and changes; None: all.
+        """
         found = copy.copy(self)
-        found.who, found.scope = who, scope
+        found.who, found.scope, found.database = who, scope, self.database.limited(products)
         return found
 
     def close(self) -> None:

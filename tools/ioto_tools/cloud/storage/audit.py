@@ -4,10 +4,12 @@ The rows are also the site's events: each adds a delivery for every webhook that
 """
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 
+from . import queries
 from .tables import Row, audit, deliveries, devices, products, webhooks
 
 CLOUD = "cloud"  # the cloud itself, for example a stop rule
@@ -55,12 +57,34 @@ def _wants(webhook: "sa.Row[str, str]", action: str, subject: str) -> bool:
 def newest(conn: sa.Connection, most: int = 100, subject: str | None = None, before: int | None = None) -> list[Row]:
     """At most `most` rows, newest first: [{id, at_s, who, action, subject, detail}].
 
-    `subject`: only rows about it; `before`: only rows older than the row with this id.
+    `subject`: only rows about it; `before`: only rows older than the row with this id. A limited transaction
+    (queries.visible()) gets only rows about its products.
     """
     found = sa.select(audit).order_by(audit.c.id.desc()).limit(most)
+    if (allowed := queries.products_allowed(conn)) is not None:
+        found = found.where(_about(conn, allowed))
     if subject:
         found = found.where(audit.c.subject == subject)
     if before is not None:
         found = found.where(audit.c.id < before)
     rows = conn.execute(found).mappings()
     return [dict(row, detail=json.loads(row["detail"])) for row in rows]
+
+
+def _about(conn: sa.Connection, allowed: Collection[str]) -> sa.ColumnElement[bool]:
+    """Condition for rows about the products `allowed` (ids), their releases and their devices.
+
+    Rows about a device contain the product's name. An earlier product may have had the same name.
+    """
+    if conn.dialect.name == "sqlite":
+        product: Any = sa.func.json_extract(audit.c.detail, "$.product")
+    else:
+        product = sa.cast(audit.c.detail, sa.JSON)["product"].as_string()
+    kind = [audit.c.action.startswith(name) for name in ("release.", "device.", "product.")]
+    same = sa.or_(
+        sa.and_(kind[0], product == products.c.id),
+        sa.and_(kind[1], product == products.c.name),
+        sa.and_(kind[2], audit.c.subject == products.c.id),
+    )
+    owner = sa.select(products.c.id).where(products.c.id.in_(allowed), audit.c.at_s >= products.c.created_s, same)
+    return owner.exists()

@@ -34,6 +34,21 @@ def _row(found: sa.Result[Any]) -> Row | None:
     return dict(row) if row else None
 
 
+# ---- limited transactions
+
+
+def products_allowed(conn: sa.Connection) -> frozenset[str] | None:
+    """The products (ids) to which the transaction is limited, because the operator's token is; None: all."""
+    found: frozenset[str] | None = conn.get_execution_options().get("products")
+    return found
+
+
+def visible(conn: sa.Connection, product: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Condition for rows that the transaction may show or change; `product`: the column with the product's id."""
+    allowed = products_allowed(conn)
+    return sa.true() if allowed is None else product.in_(allowed)
+
+
 # ---- products
 
 
@@ -46,7 +61,7 @@ def add_product(conn: sa.Connection, id: str, name: str, now_s: int, by_hand: bo
 def product_by_id_or_name(conn: sa.Connection, word: str) -> Row | None:
     """The product with this id or name, or None."""
     found = sa.select(products).where(sa.or_(products.c.id == word, products.c.name == word))
-    return _row(conn.execute(found.order_by(products.c.id != word)))
+    return _row(conn.execute(found.where(visible(conn, products.c.id)).order_by(products.c.id != word)))
 
 
 def product_by_id(conn: sa.Connection, id: str) -> Row | None:
@@ -70,16 +85,17 @@ def all_products(conn: sa.Connection, now_s: int = 0) -> list[Row]:
     published = sa.select(count).where(releases.c.product == products.c.id, releases.c.archived_s.is_(None))
     return _rows(
         conn.execute(
-            sa.select(
-                products, here.label("devices"), new.label("new"), published.scalar_subquery().label("updates")
-            ).order_by(products.c.name)
+            sa.select(products, here.label("devices"), new.label("new"), published.scalar_subquery().label("updates"))
+            .where(visible(conn, products.c.id))
+            .order_by(products.c.name)
         )
     )
 
 
 def product_names(conn: sa.Connection) -> list[Row]:
     """Every product, sorted by name: [{id, name}]."""
-    return _rows(conn.execute(sa.select(products.c.id, products.c.name).order_by(products.c.name)))
+    found = sa.select(products.c.id, products.c.name).where(visible(conn, products.c.id))
+    return _rows(conn.execute(found.order_by(products.c.name)))
 
 
 # ---- releases
@@ -90,22 +106,24 @@ def add_release(conn: sa.Connection, release: Row) -> None:
 
 
 def releases_of(conn: sa.Connection, product: str) -> list[Row]:
-    return _rows(conn.execute(sa.select(releases).where(releases.c.product == product)))
+    found = sa.select(releases).where(releases.c.product == product, visible(conn, releases.c.product))
+    return _rows(conn.execute(found))
 
 
 def release(conn: sa.Connection, id: str) -> Row | None:
-    return _row(conn.execute(sa.select(releases).where(releases.c.id == id)))
+    return _row(conn.execute(sa.select(releases).where(releases.c.id == id, visible(conn, releases.c.product))))
 
 
 def release_by_version(conn: sa.Connection, product: str, precedence: str) -> Row | None:
     """The product's release whose version has this `precedence` (selection.precedence), or None."""
     found = sa.select(releases).where(releases.c.product == product, releases.c.precedence == precedence)
-    return _row(conn.execute(found))
+    return _row(conn.execute(found.where(visible(conn, releases.c.product))))
 
 
 def all_releases(conn: sa.Connection, product: str | None = None) -> list[Row]:
     """Every release with its `product_name`; if `product` (an id) is given, only the releases of this product."""
     found = sa.select(releases, products.c.name.label("product_name")).join(products)
+    found = found.where(visible(conn, releases.c.product))
     return _rows(conn.execute(found.where(releases.c.product == product) if product else found))
 
 
@@ -122,12 +140,14 @@ def device(conn: sa.Connection, key: str) -> Row | None:
 
 def device_by_id(conn: sa.Connection, product: str, id: str) -> Row | None:
     """Like device(), by the ids of the product and the device."""
-    return _row(conn.execute(_DEVICES.where(devices.c.id == id, devices.c.product == product)))
+    found = _DEVICES.where(devices.c.id == id, devices.c.product == product, visible(conn, devices.c.product))
+    return _row(conn.execute(found))
 
 
 def devices_with(conn: sa.Connection, id: str) -> list[Row]:
     """Every device with this id, sorted by product name; rows as in device()."""
-    return _rows(conn.execute(_DEVICES.where(devices.c.id == id).order_by(products.c.name)))
+    found = _DEVICES.where(devices.c.id == id, visible(conn, devices.c.product))
+    return _rows(conn.execute(found.order_by(products.c.name)))
 
 
 _DEVICES = sa.select(devices, products.c.name.label("product_name")).join(products)
@@ -141,7 +161,8 @@ def devices_by_id(
     Removed devices are left out. At most `most` rows, plus the other devices with the last id: devices of several
     products may share an id, and the next page begins after it.
     """
-    found = sa.select(*columns).where(devices.c.removed_s.is_(None), *which).order_by(devices.c.id, devices.c.product)
+    found = sa.select(*columns).where(devices.c.removed_s.is_(None), *which, visible(conn, devices.c.product))
+    found = found.order_by(devices.c.id, devices.c.product)
     rows = list(conn.execute(found.limit(most)).mappings())
     if len(rows) == most:
         last = rows[-1]["id"]

@@ -260,6 +260,7 @@ operators = Table(
     Column("scope", String(16), nullable=False),  # read, publish or admin: each includes the scopes before it
     Column("created_s", LONG, nullable=False),
     Column("expires_s", LONG),  # null: never
+    Column("products", Text),  # JSON list of the only products (ids) that it shows and changes; null: all
 )
 
 # Operators who are signed in to the web page.

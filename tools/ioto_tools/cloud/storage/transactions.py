@@ -1,7 +1,8 @@
 """A site's database: reads, writes and deferred writes, with the same behaviour for SQLite and PostgreSQL."""
 
+import copy
 from collections.abc import Callable, Hashable
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import Protocol, Self, TypeVar, TypeVarTuple
 
 import sqlalchemy as sa
 
@@ -34,6 +35,7 @@ class Database:
 
     def __init__(self, transactions: Transactions, threads: bool) -> None:
         self.transactions = transactions
+        self._products: frozenset[str] | None = None
         self._writer: Writer | None = None
         if transactions.read(migrate.revision) != migrate.LATEST:
             transactions.write(migrate.up)
@@ -41,8 +43,16 @@ class Database:
             transactions.limit_time()
             self._writer = Writer(transactions.write)
 
+    def limited(self, products: frozenset[str] | None) -> Self:
+        """The same database, with transactions limited to these products (their ids); see queries.visible()."""
+        found = copy.copy(self)
+        found._products = products
+        return found
+
     def read(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Return function(conn, *arguments), which reads from one snapshot."""
+        if self._products is not None:
+            return self.transactions.read(_limit, self._products, function, *arguments)
         return self.transactions.read(function, *arguments)
 
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
@@ -50,7 +60,10 @@ class Database:
 
         The changes are rolled back if the function raises. Write transactions never overlap.
         """
-        return (self._writer or self.transactions).write(function, *arguments)
+        writer = self._writer or self.transactions
+        if self._products is not None:
+            return writer.write(_limit, self._products, function, *arguments)
+        return writer.write(function, *arguments)
 
     def write_later(self, function: WriteRows, key: Hashable, row: Row) -> None:
         """Call function(conn, [row, ...]) within a second, with the last row of each key.
@@ -70,3 +83,17 @@ class Database:
         if self._writer:
             self._writer.close()
         self.transactions.close()
+
+
+def _limit(
+    conn: sa.Connection,
+    products: frozenset[str],
+    function: Callable[[sa.Connection, *Arguments], T],
+    *arguments: *Arguments,
+) -> T:
+    """Return function(conn, *arguments); meanwhile, the transaction is limited to the products."""
+    conn.execution_options(products=products)
+    try:
+        return function(conn, *arguments)
+    finally:
+        conn.execution_options(products=None)

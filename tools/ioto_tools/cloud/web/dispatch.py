@@ -11,6 +11,7 @@ from starlette.routing import Route
 from ..http import request_log
 from ..http.errors import CloudError, Refusal, Unavailable
 from ..operators import hidden_fields
+from ..operators.operator_tokens import Operator
 from ..site.site import Site
 from . import session
 from .responses import JsonData, Page, PageRequest, PageResponse, Redirect, check_text, link, render
@@ -29,25 +30,31 @@ HEADERS = {
 }
 
 
-def page_route(path: str, function: PageFunction, scope: str = "read") -> Route:
-    """The route of a read-only page."""
-    return Route(path, _endpoint(function, scope, None), methods=["GET"])
+def page_route(path: str, function: PageFunction, scope: str = "read", whole_site: bool = False) -> Route:
+    """The route of a read-only page. `whole_site`: not for a token that is limited to products."""
+    return Route(path, _endpoint(function, scope, whole_site, None), methods=["GET"])
 
 
-def form_route(path: str, function: PageFunction, scope: str, max_bytes: int = FORM_BYTES) -> Route:
+def form_route(
+    path: str, function: PageFunction, scope: str, max_bytes: int = FORM_BYTES, whole_site: bool = False
+) -> Route:
     """The route of a form that changes something; the form may have up to `max_bytes` bytes."""
-    return Route(path, _endpoint(function, scope, max_bytes), methods=["POST"])
+    return Route(path, _endpoint(function, scope, whole_site, max_bytes), methods=["POST"])
 
 
-def _endpoint(function: PageFunction, scope: str, max_bytes: int | None) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    function: PageFunction, scope: str, whole_site: bool, max_bytes: int | None
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         secret = request.cookies.get(session.COOKIE)
-        operator: session.Operator | None = None
+        operator: Operator | None = None
         answer: PageResponse
         try:
             operator = await request.app.state.run(session.operator_of, request.app.state.site, secret)
             if operator is None:
                 return _redirect_to_sign_in(request)
+            if whole_site:
+                operator.check_unlimited()
             answer = await _answer(request, function, scope, max_bytes, operator, secret)
         except CloudError as e:
             answer = _error_page(request, str(e), e.status)
@@ -68,7 +75,7 @@ async def _answer(
     function: PageFunction,
     scope: str,
     max_bytes: int | None,
-    operator: session.Operator,
+    operator: Operator,
     secret: str | None,
 ) -> PageResponse:
     if not operator.has_scope(scope):
@@ -76,7 +83,7 @@ async def _answer(
     try:
         form = await read_form(request, max_bytes, secret) if max_bytes else {}
         fields = PageRequest(_check_texts(dict(request.query_params)), _check_texts(form))
-        site = request.app.state.site.acting("operator %s" % operator.name, operator.scope)
+        site = request.app.state.site.acting("operator %s" % operator.name, operator.scope, operator.products)
         return await request.app.state.run(_call, site, function, fields)
     finally:
         await request.close()
@@ -100,7 +107,7 @@ def _check_texts(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def respond(
-    request: Request, answer: PageResponse, operator: session.Operator | None = None, secret: str | None = None
+    request: Request, answer: PageResponse, operator: Operator | None = None, secret: str | None = None
 ) -> Response:
     if isinstance(answer, Redirect):
         return _redirect(request, answer.to)

@@ -13,7 +13,7 @@ PAGES = (
     *sign_in.ROUTES,
     Route("/static/{hash}/{name}", assets.serve, methods=["GET"]),
     page_route("/", products.index),
-    form_route("/products", products.new, "admin"),
+    form_route("/products", products.new, "admin", whole_site=True),
     page_route("/product", products.show),
     page_route("/release", releases.show),
     form_route("/release", releases.act, "publish"),
@@ -28,8 +28,8 @@ PAGES = (
     page_route("/device-rows", devices.more),
     page_route("/device", devices.show),
     form_route("/device", devices.act, "admin"),
-    page_route("/tokens", tokens_and_audit.tokens, "admin"),
-    form_route("/tokens", tokens_and_audit.change_tokens, "admin"),
+    page_route("/tokens", tokens_and_audit.tokens, "admin", whole_site=True),
+    form_route("/tokens", tokens_and_audit.change_tokens, "admin", whole_site=True),
     page_route("/audit", tokens_and_audit.audit),
 )
 

@@ -8,29 +8,19 @@ from the session, which no other site can read.
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from starlette.datastructures import Headers
 
 from ..http.errors import Refusal
-from ..operators.operator_tokens import SCOPES
+from ..operators.operator_tokens import Operator, operator
 from ..site.site import Site
 from ..storage.tables import operators, sessions
 
 COOKIE = "ioto_session"
 SESSION_S = 12 * 3600
 _SESSION_BYTES = 30
-
-
-@dataclass(frozen=True)
-class Operator:
-    name: str
-    scope: str
-
-    def has_scope(self, scope: str) -> bool:
-        return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
 
 def start(site: Site, token: str) -> str | None:
@@ -59,8 +49,8 @@ def _operator(conn: sa.Connection, session: str, now_s: int) -> Operator | None:
 
 def _named(conn: sa.Connection, which: sa.ColumnElement[bool], now_s: int) -> Operator | None:
     good = sa.or_(operators.c.expires_s.is_(None), operators.c.expires_s > now_s)
-    row = conn.execute(sa.select(operators.c.name, operators.c.scope).where(which, good)).first()
-    return Operator(*row) if row else None
+    row = conn.execute(sa.select(operators).where(which, good)).mappings().first()
+    return operator(row) if row else None
 
 
 def end_session(site: Site, secret: str) -> None:

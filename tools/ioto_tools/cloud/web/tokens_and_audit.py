@@ -22,9 +22,10 @@ def change_tokens(site: Site, request: PageRequest) -> Page:
         operator_tokens.revoke(site, name)
         made = None
     else:
-        made = operator_tokens.new(
-            site, form.get("name", "").strip(), form.get("scope", ""), _lifetime(form.get("lifetime", "").strip())
+        name, scope, lifetime, products = (
+            form.get(each, "").strip() for each in ("name", "scope", "lifetime", "products")
         )
+        made = operator_tokens.new(site, name, scope, _lifetime(lifetime), products.split() or None)
     return Page("tokens.html", {"tokens": operator_tokens.listed(site), "made": made})
 
 
