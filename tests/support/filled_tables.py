@@ -30,8 +30,8 @@ def fill(conn, count=ROWS):
 
 
 def value(column, n):
-    if column.name == "ended_s":
-        return None  # a downgrade deletes replaced tokens, because an older program would accept them
+    if column.name in ("ended_s", "products"):
+        return None  # a downgrade deletes replaced and limited tokens, because an older program would accept them
     if isinstance(column.type, sa.Boolean):
         return n % 2 == 1
     if isinstance(column.type, (sa.Integer, sa.Float)):
