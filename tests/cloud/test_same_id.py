@@ -9,7 +9,8 @@ from cloud_under_test import PRODUCT, Cloud, call, esp_image
 from device_actions import DAY, audited_subjects, second_worker
 from ioto_tools.cloud.devices import registration, tokens
 from ioto_tools.cloud.http.errors import Conflict, Missing
-from ioto_tools.cloud.operators import control, operator_tokens, overview, search
+from ioto_tools.cloud.lists import device_filter, device_list
+from ioto_tools.cloud.operators import control, operator_tokens, overview
 from ioto_tools.cloud.releases import forecast
 from ioto_tools.cloud.releases.publish import dry_run, new_product
 from ioto_tools.cloud.rollout import shared_ids
@@ -222,24 +223,16 @@ def test_lists_in_pages_of_any_size_are_complete(cloud, monkeypatch):
     pair = lambda rows: [(row["product"], row["id"]) for row in rows]
     for most in range(1, 16):
         monkeypatch.setattr(overview, "PAGE", most)
-        monkeypatch.setattr(search, "MOST_EXAMINED", most)
+        monkeypatch.setattr(device_list, "MOST_EXAMINED", most)
+        monkeypatch.setattr(device_list, "MOST_COSTLY", most)
         assert sorted(pair(overview.devices(cloud.site))) == sorted(there)
-        for which in (None, lambda properties, facts: properties["id"] != "D1"):
-            wanted = sorted(each for each in there if which is None or each[1] != "D1")
-            for read in (overview.page, search.page):
-                found, after = [], ""
-                while after is not None:
-                    if read is overview.page:
-                        rows = read(cloud.site, None, after, most)
-                        rows, after = (
-                            [row for row in rows if which is None or row["id"] != "D1"],
-                            rows[-1]["id"] if rows else None,
-                        )
-                    else:
-                        page = read(cloud.site, None, "", which, after, most)
-                        rows, after = page["devices"], page["after"]
-                    found += pair(rows)
-                assert sorted(found) == wanted and len(found) == len(set(found)), (most, read, which)
+        for said in ({}, {"policy": "device.id != 'D1'"}, {"sort": "first"}):
+            wanted = device_filter.parse(cloud.site, said)
+            found, after = [], ""
+            while after is not None:
+                page = device_list.page(cloud.site, wanted, after, most)
+                found, after = found + pair(page["devices"]), page["after"]
+            assert sorted(found) == sorted(each for each in there if not wanted.tests or each[1] != "D1"), (most, said)
     assert pair(overview.devices(cloud.site, "p1")) == [("p1", "D%d" % n) for n in range(5) if (1 + n) % 3]
 
 

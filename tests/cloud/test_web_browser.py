@@ -195,10 +195,11 @@ def stop(operator, devices):
 def look_around(operator):
     page = operator.page
     page.get_by_role("link", name="Devices", exact=True).click()
+    page.get_by_text("More conditions").click()
     page.get_by_label("Id begins with").fill("roof-1")
     page.get_by_label("Matches policy").fill("region == 'eu' && version == '1.0.0'")
     page.keyboard.press("Enter")
-    operator.waits_for("5 of 10 devices.")
+    operator.waits_for("5 devices")
     operator.shot("devices")
     page.set_viewport_size(PHONE)
     heights = page.evaluate(

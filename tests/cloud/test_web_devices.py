@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 
 import pytest
 from cloud_under_test import PRODUCT
-from ioto_tools.cloud.operators import control, overview, search
+from ioto_tools.cloud.lists import device_list
+from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases import publish as publishing
 from ioto_tools.cloud.storage import audit
 from web_session import REFUSED, Session, problem, text
@@ -62,8 +63,9 @@ def query(**fields):
 
 @pytest.mark.parametrize("most,looks", [(50, 5000), (3, 5000), (3, 2), (1, 1)])
 def test_search_finds_exactly_the_matching_devices(cloud, operator, monkeypatch, most, looks):
-    monkeypatch.setattr(search, "PAGE", most)
-    monkeypatch.setattr(search, "MOST_EXAMINED", looks)
+    monkeypatch.setattr(device_list, "PAGE", most)
+    monkeypatch.setattr(device_list, "MOST_EXAMINED", looks)
+    monkeypatch.setattr(device_list, "MOST_COSTLY", looks)
     publishing.new_product(cloud.site, "gate", "G8")
     of = {id: "G8" if n % 4 == 0 else PRODUCT for n, id in enumerate(IDS)}
     for n, id in enumerate(IDS):

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from cloud_under_test import call
 from ioto_tools.cloud.api import openapi
+from ioto_tools.cloud.lists.device_filter import PARAMETERS
 from ioto_tools.cloud.operators import operator_tokens
 from ioto_tools.cloud.web import pages
 from starlette.routing import Mount
@@ -45,8 +46,10 @@ NASTY = (
     "null",
 )
 QUERIES = {  # query parameters of the pages, besides `id`
-    "devices": ("product", "policy", "after"),
-    "device-rows": ("product", "policy", "after", "found", "looked"),
+    "devices": (*PARAMETERS, "sort", "after"),
+    "device-rows": ("product", "policy", "sort", "after", "found", "looked"),
+    "device-count": (*PARAMETERS, "after", "found"),
+    "device-export": ("product", "policy", "sort", "format"),
     "publish": ("product",),
     "progress": ("seen",),
     "audit": ("subject", "before"),
@@ -137,9 +140,10 @@ def test_dry_run_with_malicious_progress(cloud, operator, said):
 def test_malicious_api_queries(cloud):
     token = operator_tokens.new(cloud.site, "jo", "admin")["token"]
     for (path, names), nasty in itertools.product(
-        {"/audit": ("limit", "subject"), "/devices": ("limit", "after", "product")}.items(), NASTY
+        {"/audit": ("limit", "subject"), "/devices": ("limit", "after", "format", "sort", *PARAMETERS)}.items(), NASTY
     ):
         for name in names:
+            cloud.now_s += 1  # more requests than a token may send in a minute
             reply = call(
                 cloud.app,
                 "GET",

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json as json_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ioto_tools.cloud import policy
 from ioto_tools.cloud.devices import registration
 from ioto_tools.cloud.http.errors import CloudError, Refusal
+from ioto_tools.cloud.lists import device_filter, export
 from ioto_tools.cloud.operators import control, groups, overview
 from ioto_tools.cloud.releases import term_warnings
-from ioto_tools.cloud.rules import terms
 from ioto_tools.cloud.rules.selection import REASONS_NOT_OFFERED, precedence
 
+from .device_options import filter_options, pop_filter
 from .failures import print_failures, print_health
-from .options import RenamedOption, data_option, json_option, product_option
+from .options import data_option, json_option
 from .output import ago, pluralize, print_json, print_table
 from .printable import printable
 from .rollout_options import print_warnings
@@ -35,37 +35,33 @@ device_product_option = click.option(
 
 
 @click.command()
-@product_option
-@click.option(
-    "--policy",
-    "where",
-    cls=RenamedOption,
-    was="--where",
-    metavar="EXPR",
-    help="Only devices whose last check-in matches this policy (docs/policy.md).",
-)
-@click.option("--group", metavar="GROUP", help="Only devices of this group (`ioto groups`).")
+@filter_options
+@click.option("--csv", is_flag=True, help="Print CSV for spreadsheets instead of a table for people.")
 @data_option
 @json_option
-def devices(product: str | None, where: str | None, group: str | None, data: str, json: bool) -> None:
-    """List devices with their version, last check-in, and the state of their last update."""
+def devices(csv: bool, data: str, json: bool, **more: Any) -> None:
+    """List devices with their version, last check-in, and the state of their last update.
+
+    All conditions must hold. They have the same names as in the address of the web page's list and in the API.
+    """
+    said = pop_filter(more)
+    if csv and json:
+        raise click.UsageError("give --csv or --json, not both")
     with open_site(data) as site:
-        text = groups.combine(group and groups.policy(site, group), where)
-        found = overview.devices(site, product, _compile(text))
-        warnings = term_warnings.of_search(site, product, text) if text and not found else []
+        wanted = device_filter.parse(site, said)
+        if csv or json:
+            for piece in export.export(site, wanted, "csv" if csv else "json").pieces:
+                click.echo(piece, nl=False)
+            return
+        found = [row for rows in export.pages(site, wanted) for row in rows]
+        text = groups.combine(said["group"] and groups.policy(site, said["group"]), said["policy"])
+        warnings = term_warnings.of_search(site, said["product"], text) if text and not found else []
     print_warnings(warnings)
-    if json:
-        print_json(found)
-        return
     rows = [
         (each["id"], each["product"], each["version"] or "-", ago(each["seen_s"]), _update_words(each["update"]))
         for each in found
     ]
     print_table("Devices", ("id", "product", "version", "last check-in", "last update"), rows)
-
-
-def _compile(text: str | None) -> policy.Policy | None:
-    return policy.compile(terms.parse_terms({"policy": text})["policy"]) if text else None
 
 
 def _update_words(update: Row | None) -> str:

@@ -65,6 +65,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
     for status, description in _RESPONSES.items():
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
         found["responses"][str(status)] = {"description": description, "content": content}
+    for media_type in operation.types:
+        found["responses"]["200"]["content"][media_type] = {"schema": {"type": "string"}}
     if operation.upload:
         found["requestBody"] = {
             "required": True,

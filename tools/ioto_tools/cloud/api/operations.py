@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ..devices import registration
+from ..lists import device_filter, device_list
+from ..lists.export import FORMATS, Export, export
 from ..operators import control, groups, operator_tokens, overview
 from ..operators import webhooks as hooks
 from ..releases import deletion, retention, term_warnings
@@ -36,6 +38,7 @@ class Operation:
     summary: str
     query: dict[str, Schema] = field(default_factory=dict)
     body: dict[str, Schema] | None = None  # the fields of a JSON object
+    types: tuple[str, ...] = ()  # media types of the result besides JSON
     upload: bool = False  # the body is an image; `run` receives it as the open file `file`
     whole_site: bool = False  # not for a token that is limited to products
 
@@ -157,8 +160,24 @@ def delete_product(site: Site, args: Arguments) -> Row:
 # ---- devices
 
 
-def devices(site: Site, args: Arguments) -> list[Row]:
-    return overview.page(site, args["product"], args["after"] or "", args["limit"] or 100)
+@dataclass(frozen=True)
+class ListPage:
+    """A page of a list. The response's header `Link` has the address of the next page."""
+
+    rows: list[Row]
+    after: str | None  # the position after which the next page begins
+
+
+def devices(site: Site, args: Arguments) -> ListPage | Export:
+    wanted = _filter(site, args)
+    if args["format"]:
+        return export(site, wanted, args["format"])
+    found = device_list.page(site, wanted, args["after"] or "", args["limit"] or 100)
+    return ListPage(found["devices"], found["after"])
+
+
+def _filter(site: Site, args: Arguments) -> device_filter.DeviceFilter:
+    return device_filter.parse(site, {name: args[name] for name in _FILTER})
 
 
 def device(site: Site, args: Arguments) -> Row:
@@ -259,10 +278,18 @@ _PRODUCT = {"product": optional(NAME)}
 _TERMS = {**dict.fromkeys(TERMS, optional(TEXT)), "group": optional({**TEXT, "maxLength": 64})}
 _PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": optional(BOOLEAN), **_TERMS}
 _PUBLISH = {**_PUBLISHED, "enabled": optional(BOOLEAN), "by_hand": optional(BOOLEAN)}
+_FILTER = {
+    **{
+        name: optional({**TEXT, "maxLength": device_filter.MAX_CHARACTERS, "description": "Only devices " + words})
+        for name, words in device_filter.PARAMETERS.items()
+    },
+    "sort": optional(choice(*device_filter.SORTS)),
+}
 _DEVICES = {
-    "product": optional(NAME),
-    "after": optional({**TEXT, "maxLength": 128}),
+    **_FILTER,
+    "after": optional({**TEXT, "maxLength": 1000}),
     "limit": optional(integer(1, 1000)),
+    "format": optional({**choice(*FORMATS), "description": "The whole list instead of a page, as a file."}),
 }
 _DEVICE = {
     "tokens": optional(choice("rotate", "revoke")),
@@ -308,7 +335,8 @@ OPERATIONS = (
     Operation("POST", "/releases/{release}/archive", "admin", archive_release,
               "Hide a release, delete its image, and never offer it again."),
     Operation("DELETE", "/releases/{release}", "admin", delete_release, "Delete a release that no device uses."),
-    Operation("GET", "/devices", "read", devices, "List devices by id, starting after `after`.", query=_DEVICES),
+    Operation("GET", "/devices", "read", devices, "List the devices that match a filter: a page, or a file of all.",
+              query=_DEVICES, types=("text/csv",)),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.",
               body={"id": NAME, "product": NAME}),
     Operation("GET", "/devices/{device}", "read", device,

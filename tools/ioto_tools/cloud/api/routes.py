@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import IO, Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -11,11 +12,13 @@ from starlette.routing import Route
 
 from ..devices import messages, tokens
 from ..http.errors import CloudError, Refusal
+from ..http.streaming import stream
 from ..images.folder_store import INCOMING
+from ..lists.export import Export
 from ..operators import hidden_fields, metrics, operator_tokens
 from ..site.site import Site
 from . import fields, openapi
-from .operations import IMAGE_BYTES, OPERATIONS, Arguments, Operation, Run
+from .operations import IMAGE_BYTES, OPERATIONS, Arguments, ListPage, Operation, Run
 
 BODY_BYTES = 64 * 1024
 PER_MINUTE = 600  # requests per token
@@ -61,14 +64,29 @@ def _endpoint(by_method: dict[str, Operation]) -> Callable[[Request], Awaitable[
         args = {**_path(request), **fields.parse_query(request.query_params, operation.query)}
         async with _body(request, operation) as body:
             args.update(body)
-            return JSONResponse(await run(_done, operation.run, site, args))
+            return _response(request, await run(_done, operation.run, site, args))
 
     return endpoint
 
 
+def _response(request: Request, result: Any) -> Response:
+    if isinstance(result, Export):
+        return stream(request, result.pieces, {"content-type": result.media_type})
+    if not isinstance(result, ListPage):
+        return JSONResponse(result)
+    query = {**request.query_params, "after": result.after}
+    more = result.after is not None
+    return JSONResponse(result.rows, headers={"link": '<?%s>; rel="next"' % urlencode(query)} if more else None)
+
+
 def _done(function: Run, site: Site, args: Arguments) -> Any:
     try:
-        return hidden_fields.hide(function(site, args), hidden_fields.names(site))
+        result, names = function(site, args), hidden_fields.names(site)
+        if isinstance(result, Export):
+            return result  # without the hidden fields already
+        if isinstance(result, ListPage):
+            return ListPage(hidden_fields.hide(result.rows, names), result.after)
+        return hidden_fields.hide(result, names)
     except CloudError as e:
         raise Refusal(e.status, str(e)) from e
 

@@ -29,10 +29,11 @@ def _listed(conn: sa.Connection) -> list[Row]:
 
 def policy(site: "Site", name: str) -> str:
     """The policy of the group. Raises Missing if there is no such group."""
-    return site.database.read(_policy, name)
+    return site.database.read(find_policy, name)
 
 
-def _policy(conn: sa.Connection, name: str) -> str:
+def find_policy(conn: sa.Connection, name: str) -> str:
+    """policy() in a transaction."""
     found = conn.execute(sa.select(groups.c.policy).where(groups.c.name == name)).scalar()
     if found is None or queries.products_allowed(conn) is not None:
         raise Missing("group %s: not found; `ioto groups` lists the groups" % name)
@@ -66,6 +67,6 @@ def remove(site: "Site", name: str) -> None:
 
 
 def _remove(conn: sa.Connection, name: str, now_s: int, who: str) -> None:
-    _policy(conn, name)
+    find_policy(conn, name)
     conn.execute(groups.delete().where(groups.c.name == name))
     audit.note(conn, now_s, who, "group.removed", name)

@@ -145,13 +145,6 @@ def devices(site: "Site", product: str | None = None, which: Which | None = None
     return found
 
 
-def page(site: "Site", product: str | None = None, after: str = "", most: int = PAGE) -> list[Row]:
-    """Like devices(), but only the first `most` with an id after `after`, or a few more (queries.devices_by_id())."""
-    found = site.database.read(_page, product, after, most)
-    offered = site.database.read(last_offered, [row["key"] for row in found])
-    return [device_summary(row, offered.get(row["key"])) for row in found]
-
-
 def device_pages(site: "Site", product: str | None = None, last: str = "") -> Iterator[list[Row]]:
     """Yield the rows of all devices that are not removed and whose id is after `last`, sorted by id, in lists.
 
@@ -176,22 +169,33 @@ def _page(conn: sa.Connection, product: str | None, last: str, most: int) -> lis
     ]
 
 
-def last_offered(conn: sa.Connection, keys: list[str]) -> dict[str, sa.RowMapping]:
-    """{key of a device: its last offer}."""
-    return {row["device"]: row for row in _offered(conn, grant_rows.c.device.in_(keys))}
+def last_offered(conn: sa.Connection, keys: list[str], release: str | None = None) -> dict[str, sa.RowMapping]:
+    """{key of a device: its last offer}; with `release` (an id), its offer of this release."""
+    mine = grant_rows.c.device.in_(keys)
+    which = sa.and_(mine, grant_rows.c.release == release) if release else mine
+    return {row["device"]: row for row in _offered(conn, which)}
 
 
 def _offered(conn: sa.Connection, which: sa.ColumnElement[bool]) -> Sequence[sa.RowMapping]:
     """The grants that match `which`, by time of the offer, each with the `reason` of the last report about it."""
-    refused = grant_rows.c.state.in_(("unfit", "withdrawn"))  # reported as `refused`, with a reason
-    about = sa.and_(
-        reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,
-        reports.c.attempt == grant_rows.c.attempt, reports.c.state == sa.case((refused, "refused"),
-        else_=grant_rows.c.state),
-    )  # fmt: skip
     found = sa.select(grant_rows, releases.c.version.label("update_version"), reports.c.reason)
-    found = found.join(releases, releases.c.id == grant_rows.c.release).outerjoin(reports, about)
+    found = found.join(releases, releases.c.id == grant_rows.c.release).outerjoin(reports, _LAST_REPORT)
     return conn.execute(found.where(which).order_by(grant_rows.c.offered_s)).mappings().all()
+
+
+# The row of `reports` that led to the state of a row of `grants`. Reports `refused` lead to several states.
+_LAST_REPORT = sa.and_(
+    reports.c.device == grant_rows.c.device, reports.c.release == grant_rows.c.release,
+    reports.c.attempt == grant_rows.c.attempt,
+    reports.c.state == sa.case((grant_rows.c.state.in_(("unfit", "withdrawn")), "refused"), else_=grant_rows.c.state),
+)  # fmt: skip
+
+
+def last_report_has(reason: str) -> sa.ColumnElement[bool]:
+    """The condition on rows of `grants` that the last report has this reason, with or without details after a colon."""
+    begins = sa.func.substr(reports.c.reason, 1, len(reason) + 1) == reason + ":"
+    found = sa.select(reports.c.device).where(_LAST_REPORT, sa.or_(reports.c.reason == reason, begins))
+    return sa.exists(found.correlate(grant_rows))
 
 
 def device_summary(device: AnyRow, offered: AnyRow | None) -> Row:

@@ -218,11 +218,11 @@ def silent(now_s: int) -> sa.ColumnElement[bool]:
     """The condition of claimed devices that are later than their own interval between check-ins.
 
     The interval is the one that the device sent, else the one that was observed, else INTERVAL_S. Devices that have
-    never checked in have none.
+    never checked in are left out.
     """
     interval_s = sa.func.coalesce(devices.c.next_s, devices.c.interval_s, INTERVAL_S)
     margin_s = sa.case((interval_s > 4 * SILENT_MARGIN_S, interval_s / 4), else_=SILENT_MARGIN_S)
-    return sa.and_(devices.c.claimed, devices.c.seen_s < now_s - interval_s - margin_s)
+    return sa.and_(devices.c.claimed, devices.c.seen_s.is_not(None), devices.c.seen_s < now_s - interval_s - margin_s)
 
 
 # ---- reports

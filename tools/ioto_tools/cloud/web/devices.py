@@ -3,53 +3,96 @@
 from collections.abc import Callable
 from typing import Any
 
-from .. import policy
 from ..http.errors import CloudError
-from ..operators import control, overview, search
+from ..lists import device_filter, device_list
+from ..lists import export as exports
+from ..lists.device_filter import PARAMETERS
+from ..operators import control, groups, overview
 from ..rules import board_health, selection, update_states
 from ..site.site import Site
 from ..storage import queries
 from ..storage.tables import Row
-from .responses import Action, Page, PageRequest, Redirect, link
+from .responses import Action, Download, Page, PageRequest, Redirect, link
 
+MOST_COUNTED = 100_000  # devices of a list are counted up to about this number
+# (`sort`, its text)
+SORTS = (
+    ("", "id"),
+    ("seen", "last check-in, oldest first"),
+    ("-seen", "last check-in, newest first"),
+    ("version", "version, lowest first"),
+    ("-version", "version, highest first"),
+    ("first", "first registration, oldest first"),
+    ("-first", "first registration, newest first"),
+)
+# The form shows these fields only on request, or if one of them is set.
+_MORE_FIELDS = ("release", "state", "reason", "version", "older", "newer", "registered", "group", "policy")
 # Why a release is not offered, without the hints for the command line.
 REASONS = {why: text.partition(": `")[0] for why, text in selection.REASONS_NOT_OFFERED.items()}
 
 
 def index(site: Site, request: PageRequest) -> Page:
-    values = {"products": site.database.read(queries.product_names), "search": _search(request), "problem": None}
+    said = _said(request)
+    values = {
+        "products": site.database.read(queries.product_names),
+        "groups": [("", "all"), *((each["name"], each["name"]) for each in groups.listed(site))],
+        "sorts": SORTS,
+        "search": said,
+        "has_more_fields": any(said.get(name) for name in _MORE_FIELDS),
+        "problem": None,
+    }
     try:
         return Page("devices.html", {**values, **_rows(site, request)})
-    except policy.PolicyError as e:
-        return Page("devices.html", {**values, "problem": "policy: %s" % e}, 400)
+    except CloudError as e:
+        return Page("devices.html", {**values, "problem": str(e)}, e.status)
 
 
 def more(site: Site, request: PageRequest) -> Page:
     """The next rows of the list, which the page requests by itself."""
-    try:
-        return Page("device-rows.html", _rows(site, request))
-    except policy.PolicyError as e:
-        raise CloudError("policy: %s" % e) from e
+    return Page("device-rows.html", _rows(site, request))
 
 
-def _search(request: PageRequest) -> dict[str, str]:
-    return {name: request.query.get(name, "").strip() for name in ("product", "id", "policy")}
+def _said(request: PageRequest) -> dict[str, str]:
+    """The parameters of the list in the page's address, without empty ones."""
+    found = {name: request.query.get(name, "").strip() for name in (*PARAMETERS, "sort")}
+    return {name: text for name, text in found.items() if text}
 
 
 def _rows(site: Site, request: PageRequest) -> dict[str, Any]:
-    wanted = _search(request)
-    which = policy.compile(wanted["policy"]) if wanted["policy"] else None
+    said = _said(request)
+    wanted = device_filter.parse(site, said)
     before, looked = (request.number(name) or 0 for name in ("found", "looked"))
-    most = max(1, search.PAGE - before)
-    found = search.page(site, wanted["product"] or None, wanted["id"], which, request.query.get("after", ""), most)
+    most = max(1, device_list.PAGE - before)
+    found = device_list.page(site, wanted, request.query.get("after", ""), most)
     count = before + len(found["devices"])
     return {
         **found,
-        "search": wanted,
+        "search": said,
+        "filtered": bool(wanted.said),
         "found": count,
         "looked": looked + found["looked"],
-        "full": found["after"] and count >= search.PAGE,
+        "full": found["after"] and count >= device_list.PAGE,
     }
+
+
+def export(site: Site, request: PageRequest) -> Download:
+    """The whole list as a file."""
+    format = request.query.get("format", "csv")
+    if format not in exports.FORMATS:
+        raise CloudError("format %s: expected: one of %s" % (format[:80], ", ".join(exports.FORMATS)))
+    found = exports.export(site, device_filter.parse(site, _said(request)), format)
+    return Download(found.media_type, found.name, found.pieces)
+
+
+def count(site: Site, request: PageRequest) -> Page:
+    """The number of devices in the list, counted up to MOST_COUNTED in several requests."""
+    said = _said(request)
+    found = device_list.count(site, device_filter.parse(site, said), request.query.get("after", ""))
+    total = (request.number("found") or 0) + found["found"]
+    after = found["after"] if total < MOST_COUNTED else None
+    return Page(
+        "device-count.html", {"search": said, "found": total, "after": after, "is_more": found["after"] is not None}
+    )
 
 
 def show(site: Site, request: PageRequest) -> Page | Redirect:

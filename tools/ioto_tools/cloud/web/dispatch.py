@@ -10,11 +10,12 @@ from starlette.routing import Route
 
 from ..http import request_log
 from ..http.errors import CloudError, Refusal, Unavailable
+from ..http.streaming import stream
 from ..operators import hidden_fields
 from ..operators.operator_tokens import Operator
 from ..site.site import Site
 from . import session
-from .responses import JsonData, Page, PageRequest, PageResponse, Redirect, check_text, link, render
+from .responses import Download, JsonData, Page, PageRequest, PageResponse, Redirect, check_text, link, render
 
 FORM_BYTES = 64 * 1024
 PageFunction = Callable[[Site, PageRequest], PageResponse]
@@ -92,7 +93,7 @@ async def _answer(
 def _call(site: Site, function: PageFunction, fields: PageRequest) -> PageResponse:
     """The result of a page's function, with names instead of the product ids that are hidden from the operator."""
     answer, names = function(site, fields), hidden_fields.names(site)
-    if names and not isinstance(answer, Redirect):
+    if names and isinstance(answer, Page | JsonData):
         answer = replace(answer, values=hidden_fields.hide(answer.values, names))
     return answer
 
@@ -113,6 +114,9 @@ def respond(
         return _redirect(request, answer.to)
     if isinstance(answer, JsonData):
         return JSONResponse(answer.values, headers=HEADERS)
+    if isinstance(answer, Download):
+        named = {"content-disposition": 'attachment; filename="%s"' % answer.name, "content-type": answer.media_type}
+        return stream(request, answer.pieces, {**HEADERS, **named})
     common = {
         "operator": operator,
         "form_token": secret and session.form_token(secret),

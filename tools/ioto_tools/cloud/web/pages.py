@@ -26,6 +26,8 @@ PAGES = (
     form_route("/dry-run", publishing.dry_run, "publish"),
     page_route("/devices", devices.index),
     page_route("/device-rows", devices.more),
+    page_route("/device-count", devices.count),
+    page_route("/device-export", devices.export),
     page_route("/device", devices.show),
     form_route("/device", devices.act, "admin"),
     page_route("/tokens", tokens_and_audit.tokens, "admin", whole_site=True),

@@ -1,6 +1,7 @@
 """The arguments and results of page functions, and the rendering of pages as HTML."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -50,13 +51,22 @@ class JsonData:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file, which is sent while it is made."""
+
+    media_type: str
+    name: str
+    pieces: Iterator[bytes]
+
+
+@dataclass(frozen=True)
 class Redirect:
     """A redirect to a path below /web/."""
 
     to: str
 
 
-PageResponse = Page | JsonData | Redirect
+PageResponse = Page | JsonData | Download | Redirect
 Action = tuple[str, str, str | None]  # (action, text of its button, confirmation question)
 
 
