@@ -42,6 +42,16 @@ VALUES = {  # of a path, query or body field: (about the own product, about the 
     "move": ("pause", "pause"),
     "url": ("https://a.test/", "https://hooks.rival/"),
     "tokens": ("rotate", "revoke"),
+    "q": ("D1", "RIVAL"),
+    "property": ("region=x", "zebraprop=secretsauce"),
+    "silent": ("no", "no"),
+    "claimed": ("yes", "yes"),
+    "older": ("0 secs", "0 secs"),
+    "newer": ("1 day", "1 day"),
+    "registered": ("1 day", "1 day"),
+    "sort": ("seen", "seen"),
+    "format": ("csv", "json"),
+    "after": ("C", "C"),
 }
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ..http.errors import CloudError
 from ..operators import overview
+from ..storage import queries
 from ..storage.tables import Row, devices, grants, products
 from .device_filter import Condition, DeviceFilter
 from .device_order import Order, order_of, position
@@ -101,7 +102,8 @@ def _scope(conn: sa.Connection, wanted: DeviceFilter) -> tuple[list[Condition], 
 
     A few devices were offered the release, or are in the states: they are looked up. Else each device is asked.
     """
-    scope = [*wanted.conditions, *([devices.c.id < wanted.begins + LAST] if wanted.begins else [])]
+    scope = [*wanted.conditions, queries.visible(conn, devices.c.product)]
+    scope += [devices.c.id < wanted.begins + LAST] if wanted.begins else []
     if not wanted.held:
         return scope, False
     some = sa.select(grants.c.device).where(*wanted.held)
@@ -128,7 +130,7 @@ def _window(conn: sa.Connection, wanted: DeviceFilter, bounds: list[Condition], 
 
     Of the filter, only the product and the beginning of the id apply, for which there are indexes.
     """
-    which = [devices.c.removed_s.is_(None), *bounds]
+    which = [devices.c.removed_s.is_(None), queries.visible(conn, devices.c.product), *bounds]
     which += [devices.c.product == wanted.product] if wanted.product else []
     which += [devices.c.id < wanted.begins + LAST] if wanted.begins else []
     ids = sa.select(devices.c.id).where(*which).order_by(devices.c.id).limit(most).subquery()
