@@ -28,6 +28,7 @@ def row(number, policy):
         "checksum": "c", "size": 7,
         "enabled": True, "state": "active", "percentage": 100, "start_s": None, "end_s": None, "limit": None,
         "rate": None, "age_s": 0, "manifest": None, "chip": None, "head": None,
+        "stages": None, "stage": None, "stage_s": None, "held": False,
     }  # fmt: skip
 
 

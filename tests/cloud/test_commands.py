@@ -1,6 +1,7 @@
 """The command line: help, JSON output, error messages, starting and stopping the server."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -69,7 +70,8 @@ def test_rollout_with_every_option(tmp_path, monkeypatch, make_site):
     assert shown["terms"] == {
         "policy": "(try_beta == true) && (version < newVersion)", "limit": 9, "percentage": 50, "rate": 3,
         "period": "1 hour",
-        "start": "2026-01-01T00:00:00Z", "end": "2037-01-01T00:00:00Z", "stop": "5% after 20", "age": "1 day",
+        "start": "2026-01-01T00:00:00Z", "end": "2037-01-01T00:00:00Z", "stop": "5% after 20",
+        "stages": None, "gate": None, "age": "1 day",
     } and shown["state"] == "awaiting" and shown["audit"][0]["action"] == "release.published"  # fmt: skip
     assert "(try_beta == true)" in run("updates", "show", name).output
     for command, state in (("approve", "active"), ("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):
@@ -94,6 +96,31 @@ def test_rollout_with_every_option(tmp_path, monkeypatch, make_site):
     assert "1.0.0-alpha11  no" in run("device", "show", "D1").output
     assert json.loads(run("groups", "list", "--json").output) == [{"name": "beta", "policy": "try_beta == true"}]
     assert json.loads(run("groups", "remove", "beta", "--json").output) == {"name": "beta"}
+
+
+def test_stages(tmp_path, monkeypatch, make_site):
+    make_site.settings(tmp_path / "site")
+    monkeypatch.setenv("IOTO_DATA", str(tmp_path / "site"))
+    (tmp_path / "a.bin").write_bytes(esp_image(b"a"))
+    run("product", "new", "thermo")
+    publish = ("publish", tmp_path / "a.bin", "--product", "thermo", "--version", "1.1.0", "--stages")
+    refused = run(*publish, "1% 1h, 1% 1d, 100%")
+    assert refused.exit_code == 1 and "stages: stage 2, `1% 1d`: its percentage must be above 1" in refused.output
+    assert run(*publish, "1% 1h, 10% 1d, 100%").exit_code == 0
+    shown = run("updates", "show", "thermo@1.1.0").output
+    assert re.search(r"1 +1% +1 hour +20\d\d-.* UTC\s+2 +10% +1 day +-\s+3 +100% +- +-\s", shown), shown
+    assert "the next stage waits for: until 20" in shown and "waits for: 1 more finished device\n" in shown
+    assert "not compared: free heap: too little data: sent by 0 devices" in shown
+    assert run("updates", "hold", "thermo@1.1.0").output == "thermo 1.1.0 is held in its stage\n"
+    assert run("updates", "advance", "thermo@1.1.0").output == "thermo 1.1.0 is in stage 2 of 3 (10%)\n"
+    assert "UTC, held" in run("updates", "show", "thermo@1.1.0").output
+    assert "no longer held" in run("updates", "unhold", "thermo@1.1.0").output
+    assert json.loads(run("updates", "advance", "thermo@1.1.0", "--json").output)["stages"]["stage"] == 3
+    for command in ("advance", "hold"):
+        refused = run("updates", command, "thermo@1.1.0")
+        assert refused.exit_code == 1 and "the release is in its last stage" in refused.output
+    assert run("updates", "set", "thermo@1.1.0", "--stages", "none", "--percentage", "50").exit_code == 0
+    assert "Stages" not in run("updates", "show", "thermo@1.1.0").output
 
 
 def test_errors_name_the_cause_and_a_remedy(tmp_path, make_site):

@@ -81,7 +81,7 @@ REASONS_AGAINST = (
     ("chip", {"chip": 9}), ("revision", {"head": NEWER_REVISION}), ("too_large", {"image_bytes": 1001}), ("minimum",
         {"minimum": ours.parse("1.0.1")}), ("expired", {"expires_s": NOW - 1}),
     ("early", {"start_s": NOW + 1}), ("late", {"end_s": NOW}), ("policy", {"policy": lambda device, facts: False}),
-        ("percentage", {"percentage": 0}),
+        ("percentage", {"percentage": 0}), ("stage", {"percentage": 0, "in_stages": True}),
 )  # fmt: skip
 ACCEPTABLE = {
     "start_s": NOW,

@@ -20,6 +20,8 @@ VALID = {
     "start": ("2026-03-01", "2026-03-01T08:00+01:00", "2026-03-01T08:00:00Z", "none", "1970-01-01"),
     "end": ("2038-01-19T03:14:08", "9999-12-31T23:59:59", "none"),
     "stop": ("5% after 20", "0.5 % after 1", "100 after 9", "none"),
+    "stages": ("1% 1h, 10% 1d, 100%", "0.5 % 90 secs,20%", " 100% ", "1% 2 weeks, 2% 1w, 99.5%", "none"),
+    "gate": ("20 finished, 2% failed, health", "health", "0% failed , 1 finished", "100 % failed", "none"),
     "age": ("none", "0", "1 day", "90 secs", 3600),
 }
 INVALID = {
@@ -31,15 +33,51 @@ INVALID = {
     "start": ("tomorrow", "2026-13-01", "9999-12-31T23:59:59-00:01", "1969-12-31", "", "1772352000"),
     "end": ("2026-02-30", "x"),
     "stop": ("5%", "after 20", "0% after 5", "101% after 5", "5% after 0", "5% after -1", "x% after y", ""),
+    "stages": (
+        "1%x",
+        "1% 1h",
+        "1% 1h, 1%",
+        "10% 1h, 5%",
+        "1% 1h, 10%, 100%",
+        "1% soon, 2%",
+        "1% never, 2%",
+        "0% 1h, 2%",
+        "1% 0h, 2%",
+        "1 1h, 2",
+        "1% 1h, 101%",
+        "1% 1h,",
+        ",",
+        "",
+        "x",
+        "1% 1h; 2%",
+        "1% 367 days, 2%",
+        "1% -1h, 2%",
+        "1% 1m, 2%",
+        ", ".join("%d%% 1h" % n for n in range(1, 21)) + ", 100%",
+    ),
+    "gate": (
+        "20",
+        "0 finished",
+        "101% failed",
+        "health, health",
+        "1 finished, 2 finished",
+        "x",
+        "",
+        "healthy",
+        "2% failed,",
+    ),
     "age": ("young", "-1", "367 days", ""),
 }
+
+
+ADDED = {"rate": {"period": "1 min"}, "gate": {"stages": "1% 1h, 100%"}}  # terms without which another is invalid
 
 
 def test_each_term_alone():
     assert set(VALID) == set(INVALID) == set(terms.TERMS)
     for name, texts in VALID.items():
         for text in texts:
-            said = {name: text} | ({"period": "1 min"} if name == "rate" else {})
+            said = {name: text} | ADDED.get(name, {})
             found = terms.parse_terms(said)
             assert set(found) == set(terms.COLUMNS), (name, text)
             again = terms.parse_terms(
@@ -49,7 +87,7 @@ def test_each_term_alone():
     for name, texts in INVALID.items():
         for text in texts:
             with pytest.raises(CloudError) as refused:
-                terms.parse_terms({name: text})
+                terms.parse_terms({name: text} | ADDED.get(name, {}))
             assert str(refused.value).startswith(name), (name, text)
 
 

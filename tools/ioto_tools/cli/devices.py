@@ -127,10 +127,14 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
 def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:
     """A table row: whether the update is offered now, why not, and its state on the device."""
     states = [_update_words(each).partition(" ")[2] for each in updates if each["update"] == offer["update"]]
-    words = ([REASONS_NOT_OFFERED[offer["why"]]] if offer["why"] else []) + [
-        "state on the device: %s" % each for each in states
-    ]
+    words = ([_reason(offer)] if offer["why"] else []) + ["state on the device: %s" % each for each in states]
     return offer["version"], "no" if offer["why"] else "yes", "; ".join(words) or "-"
+
+
+def _reason(offer: Row) -> str:
+    if offer["stage"]:
+        return "the device is not in " + offer["stage"]
+    return REASONS_NOT_OFFERED[offer["why"]]
 
 
 @device.command("new")

@@ -49,6 +49,18 @@ _OPTIONS = (
         help='"5% after 20": pause it once 20 devices have finished and 5 % of them or more failed; none: never.',
     ),
     click.option(
+        "--stages",
+        metavar="STAGES",
+        help='"1% 1h, 10% 1d, 100%": offer it to 1 % of these devices for at least an hour, then to 10 % ...; none: no '
+        "stages.",
+    ),
+    click.option(
+        "--gate",
+        metavar="GATE",
+        help='"20 finished, 2% failed, health": begin the next of --stages only when 20 devices have finished in this '
+        "one, at most 2 % of all have failed, and the devices' health is not worse than before; none: only the time.",
+    ),
+    click.option(
         "--minimum-age",
         "age",
         cls=RenamedOption,

@@ -20,10 +20,16 @@ from .output import ago, print_json, print_table
 from .printable import printable
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
 from .site import open_site
+from .stages import describe_stage, print_stages
 
 if TYPE_CHECKING:
     from ioto_tools.cloud.site.site import Site
     from ioto_tools.cloud.storage.tables import Row
+
+
+_NAMED_HELP = """
+
+    UPDATE is PRODUCT@VERSION or its id."""
 
 
 @click.group(invoke_without_command=True)
@@ -113,6 +119,7 @@ def show(update: str, data: str, json: bool) -> None:
         ("term", "value"),
         [(name, "none" if value is None else value) for name, value in found["terms"].items()],
     )
+    print_stages(found)
     print_table("Devices", ("state", "devices"), sorted(found["states"].items()))
     rows = [
         (ago(each["at_s"]), each["who"], each["action"], json_module.dumps(each["detail"])) for each in found["audit"]
@@ -132,6 +139,9 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
     `none` removes a setting; settings that are not given do not change. A device that was offered the update keeps it
     if --limit, --percentage or --rate is lowered; a changed policy, start or end applies to this device too. To stop
     all devices, pause or cancel the update.
+
+    With new --stages, an update stays in its stage if the new plan has a stage with the same percentage; otherwise
+    it begins the first stage. --stages none keeps the percentage of the current stage.
     """
     options = pop_terms(more)
     if all(value is None for value in options.values()):
@@ -145,6 +155,16 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
     print_warnings(warnings)
     words = ", ".join("%s %s" % (name, value) for name, value in found["terms"].items() if value is not None)
     click.echo("%s %s: %s" % (found["product"], found["version"], words))
+
+
+@updates.command("advance", help="Begin the next stage of UPDATE now, whatever its gate waits for." + _NAMED_HELP)
+@click.argument("update")
+@data_option
+@json_option
+def advance(update: str, data: str, json: bool) -> None:
+    with open_site(data) as site:
+        found = control.advance(site, update)
+    _print_changed(found, "is " + describe_stage(found), json)
 
 
 @updates.command("retry")
@@ -217,10 +237,6 @@ def _add_withdrawal(name: str, change: Callable[[Site, str], Row], word: str, te
                 withdrawal.report_unapplied(site, found, wait=not no_wait and sys.stdout.isatty())
 
 
-_NAMED_HELP = """
-
-    UPDATE is PRODUCT@VERSION or its id."""
-
 _WITHDRAWN_HELP = """
 
     Devices that are downloading it or have staged it drop it at their next check-in, because their agents ask the
@@ -234,6 +250,18 @@ def _print_changed(found: Row, word: str, json: bool) -> None:
         click.echo("%s %s %s" % (found["product"], found["version"], word))
 
 
+_add_change(
+    "hold",
+    lambda site, update: control.hold(site, update, True),
+    "is held in its stage",
+    "Hold UPDATE in its current stage: it does not advance before `ioto updates unhold`.",
+)
+_add_change(
+    "unhold",
+    lambda site, update: control.hold(site, update, False),
+    "is no longer held in its stage",
+    "End the hold on UPDATE: it advances when its gate opens.",
+)
 _add_change(
     "enable",
     lambda site, update: control.enable(site, update, True),

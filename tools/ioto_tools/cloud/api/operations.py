@@ -15,7 +15,7 @@ from ..operators import control, groups, operator_tokens, overview
 from ..operators import webhooks as hooks
 from ..releases import deletion, retention, term_warnings
 from ..releases import publish as publishing
-from ..rules import update_states
+from ..rules import stages, update_states
 from ..rules.terms import TERMS
 from ..site import fleet_overview
 from ..site.site import Site
@@ -132,7 +132,12 @@ _MOVES = {"approve": "approved", "pause": "paused", "resume": "resumed", "cancel
 
 
 def move_release(site: Site, args: Arguments) -> Row:
-    return control.change_state(site, args["release"], _MOVES[args["move"]])
+    word, move = args["release"], args["move"]
+    if move == "advance":
+        return control.advance(site, word, args["stage"])
+    if move in ("hold", "unhold"):
+        return control.hold(site, word, move == "hold")
+    return control.change_state(site, word, _MOVES[move])
 
 
 def retry_release(site: Site, args: Arguments) -> Row:
@@ -328,7 +333,9 @@ OPERATIONS = (
               "Change a release's rollout terms, or enable or disable it.",
               body={"enabled": optional(BOOLEAN), **_TERMS}),
     Operation("POST", "/releases/{release}/move", "publish", move_release,
-              "Approve, pause, resume or cancel a release.", body={"move": choice(*_MOVES)}),
+              "Approve, pause, resume or cancel a release; advance it to its next stage (`stage`: only from this one), "
+              "hold it in its stage, or end the hold.",
+              body={"move": choice(*_MOVES, "advance", "hold", "unhold"), "stage": optional(integer(1, stages.MOST))}),
     Operation("POST", "/releases/{release}/retry", "publish", retry_release,
               "Let a device, all devices in a state, or all that failed or refused the release try it again.",
               body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRYABLE)))}),

@@ -23,6 +23,7 @@ from ..storage import change_log, queries
 from ..storage.tables import Row
 from . import device_cache, messages, tokens
 from .device_cache import CachedDevice
+from .stage_progress import advance_stages
 from .worker_cache import WorkerCache
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ async def check_in(
     message = messages.check_in(fields)
     read = partial(run, site.database.read)
     await memory.refresh(read)
+    await advance_stages(site, memory, run)
     now_s = site.now_s()
     device, more = await _find_device(site, memory, run, token, message, now_s)
     product = await _find_product(memory, read, device.product)

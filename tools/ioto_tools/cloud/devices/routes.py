@@ -14,6 +14,7 @@ from ..images.folder_store import CHUNK_BYTES
 from ..storage.tables import Row
 from . import checkin, messages, registration
 from .messages import Fields
+from .stage_progress import advance_stages
 
 NOTHING = JSONResponse({})  # for most check-ins
 
@@ -42,7 +43,10 @@ async def check_in(request: Request) -> Response:
 
 async def report(request: Request) -> Response:
     token = _token(request)
-    return await _respond(request, registration.report, token, await _body(request))
+    response = await _respond(request, registration.report, token, await _body(request))
+    state = request.app.state
+    await advance_stages(state.site, state.memory, state.run)
+    return response
 
 
 async def mqtt(request: Request) -> Response:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ..http.errors import Unavailable
-from ..rollout import catalogue
-from ..rules.selection import Release, Room
+from ..rollout import catalogue, stage_gates
+from ..rules import stages
+from ..rules.selection import ACTIVE, Release, Room
 from ..storage import change_log
 from .device_cache import DeviceCache
 
@@ -39,6 +40,8 @@ class WorkerCache:
         self.products: dict[str, catalogue.Product] = {}
         self.devices = DeviceCache()
         self._full: dict[str, tuple[str, int, int | None]] = {}  # release -> (why, since_s, until_s)
+        self._stages: dict[str, tuple[int, int]] = {}  # release -> (when its stage began, when its time is over)
+        self._judged: dict[str, int] = {}  # release -> when this worker last judged its gate
         self._look_s = look_s
         self._clock = clock
         self._refreshed_s: float | None = None
@@ -79,6 +82,13 @@ class WorkerCache:
         if found is not None:
             self.products = catalogue.compiled(*found)
             self._full.clear()
+            self._stages = {
+                release.id: (release.stage_s or 0, release.stage_due_s)
+                for product in self.products.values()
+                for release in product.releases
+                if release.stage_due_s is not None and release.enabled and release.state == ACTIVE
+            }
+            self._judged = {id: at_s for id, at_s in self._judged.items() if id in self._stages}
         self.seq, self._refreshed_s = seq, now
 
     def invalidate(self) -> None:
@@ -88,6 +98,18 @@ class WorkerCache:
     def has_product(self, word: str) -> bool:
         """Is there a product with this id or name?"""
         return word in self.products or any(word == product.name for product in self.products.values())
+
+    def stages_to_judge(self, now_s: int) -> list[str]:
+        """The releases whose stage's time is over. Each is returned at most once in stage_gates.EVERY_S."""
+        found = [
+            id
+            for id, (stage_s, due_s) in self._stages.items()
+            if (now_s >= due_s or stages.is_ahead(stage_s, now_s))
+            # If the last time is after `now_s`, the clock was ahead.
+            and not (id in self._judged and 0 <= now_s - self._judged[id] < stage_gates.EVERY_S)
+        ]
+        self._judged.update(dict.fromkeys(found, now_s))
+        return found
 
     def mark_full(self, release: str, why: str, now_s: int, until_s: int | None, seq: int | None) -> None:
         """Record that the release has no free slot until `until_s`; None: until the release is changed.

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import CloudError, Conflict
-from ..rollout import failures, grants, leases, lifecycle, shared_ids
-from ..rules import selection, terms, update_states
+from ..rollout import failures, grants, leases, lifecycle, shared_ids, stage_gates
+from ..rules import selection, stages, terms, update_states
 from ..storage import audit, change_log, queries
 from ..storage.tables import Row, devices, reports
 from ..storage.tables import grants as grant_rows
@@ -51,7 +51,7 @@ def _move(conn: sa.Connection, word: str, action: str, now_s: int, who: str) -> 
 def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
     """Change terms of the update's rollout: {term: text}; return overview.update().
 
-    A new percentage, limit or rate does not affect devices that were offered the update already.
+    A new percentage, limit, rate or stage does not affect devices that were offered the update already.
     """
     return overview.update(site, site.database.write(_set_terms, word, said, site.now_s(), site.who))
 
@@ -59,9 +59,35 @@ def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
 def _set_terms(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int, who: str) -> str:
     row = _locked_release(conn, word)
     values = terms.parse_terms(said, dict(row), now_s)
+    values |= stages.place(values, said, row, stage_gates.ended(row), now_s)
     changed = {name: value for name, value in values.items() if value != row[name]}
     if changed:
         lifecycle.change(conn, row, changed, "set", now_s, who, set=changed)
+    return row["id"]
+
+
+def advance(site: "Site", word: str, stage: int | None = None) -> Row:
+    """Begin the update's next stage now, whatever its gate waits for; return overview.update().
+
+    `stage`: the number of the current stage, from 1; Conflict if the update is in another one. None: any.
+    """
+    return overview.update(site, site.database.write(_advance, word, stage, site.now_s(), site.who))
+
+
+def _advance(conn: sa.Connection, word: str, stage: int | None, now_s: int, who: str) -> str:
+    row = _locked_release(conn, word)
+    stage_gates.advance(conn, row, stage, now_s, who)
+    return row["id"]
+
+
+def hold(site: "Site", word: str, held: bool) -> Row:
+    """Hold the update in its current stage, or end the hold; return overview.update()."""
+    return overview.update(site, site.database.write(_hold, word, held, site.now_s(), site.who))
+
+
+def _hold(conn: sa.Connection, word: str, held: bool, now_s: int, who: str) -> str:
+    row = _locked_release(conn, word)
+    stage_gates.hold(conn, row, held, now_s, who)
     return row["id"]
 
 

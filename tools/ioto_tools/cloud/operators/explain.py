@@ -5,7 +5,7 @@ import json
 import sqlalchemy as sa
 from ioto import semver
 
-from ..rollout import catalogue, grants, leases
+from ..rollout import catalogue, grants, leases, stage_gates
 from ..rules import selection
 from ..rules.selection import Grant, Release, RequestingDevice, Room
 from ..storage import queries
@@ -15,10 +15,11 @@ from ..storage.tables import Row
 def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
     """For each release of the device's product: the reason why the device is not offered it, or None.
 
-    Return [{update, version, why, terms}], highest release first, including cancelled but no archived ones. `device`: a
-    row. overview.device() explains `why`.
+    Return [{update, version, why, terms, stage}], highest release first, including cancelled but no archived ones.
+    `device`: a row. overview.device() explains `why`.
     """
     rows = [row for row in queries.releases_of(conn, device["product"]) if row["archived_s"] is None]
+    labels = {row["id"]: stage_gates.label(row) for row in rows if row["stages"] is not None}
     releases = sorted(map(catalogue.release, rows), key=lambda release: release.order, reverse=True)
     asks = asker(device, grants.of_device(conn, device["key"]))
     judged = selection.explain(releases, asks, now_s, _slot_check(conn, now_s))
@@ -28,6 +29,7 @@ def offers(conn: sa.Connection, device: Row, now_s: int) -> list[Row]:
             "version": release.version,
             "why": why,
             "terms": _policy_terms(release, asks) if why == "policy" else [],
+            "stage": labels[release.id] if why == "stage" else None,
         }
         for release, why in judged
     ]

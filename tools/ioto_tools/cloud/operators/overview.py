@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import Conflict, Missing
-from ..rollout import catalogue, failures, grants, leases, shared_ids
+from ..rollout import catalogue, failures, grants, leases, shared_ids, stage_gates
 from ..rules import board_health, selection, stop_rule, terms
 from ..storage import audit, queries
 from ..storage.tables import Row, releases, reports
@@ -59,19 +59,29 @@ def _updates(conn: sa.Connection, product: str | None) -> tuple[list[Row], dict[
 def update(site: "Site", word: str) -> Row:
     """One update (its id, or PRODUCT@VERSION) as in updates(), with further fields.
 
-    `stops`: True if its stop rule would pause it; `unapplied`: the numbers of devices that may still apply it
-    (grants.count_unapplied()); `audit`: its audit rows, newest first.
+    `stops`: True if its stop rule would pause it; `stages`: from stage_gates.shown(); `unapplied`: the numbers of
+    devices that may still apply it (grants.count_unapplied()); `audit`: its audit rows, newest first.
     """
-    found, slots, unapplied, rows = site.database.read(_update_details, word)
-    shown = _update_shown(found, slots[found["id"]], site.now_s())
+    now_s = site.now_s()
+    found, slots, unapplied, stages, rows = site.database.read(_update_details, word, now_s)
+    shown = _update_shown(found, slots[found["id"]], now_s)
     stops = stop_rule.applies(shown["ended"], found["stop_after"], found["stop_percent"])
-    return {**shown, "stops": stops, "unapplied": unapplied, "audit": rows}
+    return {**shown, "stops": stops, "stages": stages, "unapplied": unapplied, "audit": rows}
 
 
-def _update_details(conn: sa.Connection, word: str) -> tuple[Row, dict[str, int], grants.Unapplied, list[Row]]:
+def _update_details(
+    conn: sa.Connection, word: str, now_s: int
+) -> tuple[Row, dict[str, int], grants.Unapplied, Row | None, list[Row]]:
     id = find_release(conn, word)["id"]
     found = next(each for each in queries.all_releases(conn) if each["id"] == id)
-    return found, leases.slots_in_use(conn, id), grants.count_unapplied(conn, id), audit.newest(conn, subject=id)
+    stages = stage_gates.shown(conn, found, now_s)
+    return (
+        found,
+        leases.slots_in_use(conn, id),
+        grants.count_unapplied(conn, id),
+        stages,
+        audit.newest(conn, subject=id),
+    )
 
 
 def _update_shown(release: Row, slots: int, now_s: int) -> Row:
@@ -239,8 +249,9 @@ def device(site: "Site", id: str, product: str | None = None) -> Row:
     `reports`: all its reports; `failures`: its last failures, newest first: [{update, version, attempt, state, reason,
     cause, reset, trace, log, at_s}], where `update` is the update that failed, or the one that crashed, or None;
     `doubts`: [{says, at_s}], warnings, such as signs that several boards use its id (shared_ids.py); `offers`:
-    [{update, version, why, terms}], its product's releases, highest first, as if it checked in again now. `why`: the
-    reason why the release is not offered, a key of selection.REASONS_NOT_OFFERED, or None if it is offered.
+    [{update, version, why, terms, stage}], its product's releases, highest first, as if it checked in again now.
+    `why`: the reason why the release is not offered, a key of selection.REASONS_NOT_OFFERED, or None if it is offered;
+    `stage`: the release's current stage in words, if `why` is "stage".
     """
     read = site.database.read(_device_details, id, product, site.now_s())
     found, token_rows, offered, report_rows, failed, offers = read

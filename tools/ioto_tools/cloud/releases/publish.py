@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ..http.errors import CloudError, Conflict, Missing
 from ..images.folder_store import Incoming
-from ..rules import selection, terms
+from ..rules import selection, stages, terms
 from ..storage import audit, change_log, queries
 from ..storage.tables import Row
 from . import forecast, image_deletion, retention, term_warnings
@@ -176,7 +176,9 @@ def _check_request(site: "Site", product: str, version: str, said: Terms | None)
     owner = product_of(site, product)
     if not selection.is_version(version):
         raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
-    return owner, terms.parse_terms(said or {}, now_s=site.now_s())
+    now_s = site.now_s()
+    rollout = terms.parse_terms(said or {}, now_s=now_s)
+    return owner, {**rollout, **stages.place(rollout, said or {}, None, {}, now_s)}
 
 
 def product_of(site: "Site", word: str) -> Row:

@@ -13,7 +13,7 @@ from .. import policy
 from ..operators import overview
 from ..policy.names import PARTS
 from ..rollout import shared_ids
-from ..rules import terms
+from ..rules import stages, terms
 from ..storage import queries
 from ..storage.tables import Row, devices
 
@@ -28,6 +28,8 @@ _ALWAYS = {"id", "product", "version", *PARTS}
 def of_update(site: "Site", update: Row) -> list[str]:
     """Warnings about an update as returned by overview.update()."""
     found = of_policy(site, update["product"], update["terms"]["policy"], update["terms"]["percentage"])
+    if update["terms"]["stages"]:
+        found = found + site.database.read(_small_stages, update)
     if update["size"] > UPDATER_BYTES:
         found = found + site.database.read(_image_too_large, update)
     return found
@@ -71,6 +73,22 @@ def _image_too_large(conn: sa.Connection, update: Row) -> list[str]:
         "this project's agent, such as %s: publish a smaller image for them"
         % (update["size"] / (1 << 20), who, others[0])
     ]
+
+
+def _small_stages(conn: sa.Connection, update: Row) -> list[str]:
+    """A sentence if a stage has fewer devices than its gate waits for."""
+    plan, least = stages.parse(update["terms"]["stages"]), stages.parse_gate(update["terms"]["gate"]).least
+    product = overview.find_product(conn, update["product"])["id"]
+    here = sa.select(sa.func.count()).where(devices.c.product == product, devices.c.removed_s.is_(None))
+    n = conn.execute(here).scalar_one()
+    for number, (before, stage) in enumerate(zip((stages.Stage(0, 0), *plan), plan[:-1], strict=False), 1):
+        more = n * (stage.percentage - before.percentage) / 100
+        if n and more < least:
+            return [
+                "gate: it waits until %d devices have finished in each stage, but stage %d has only about %.2g of the "
+                "product's %d devices" % (least, number, more, n)
+            ]
+    return []
 
 
 def _examined() -> sa.Select:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..http.errors import Conflict
+from ..rules.selection import ACTIVE
 from ..storage import audit, change_log, queries
 from ..storage.tables import AnyRow, Row, releases
 from . import leases
@@ -50,8 +51,10 @@ def change(
     """Set `values` in the release `row` (locked).
 
     Its leases are revoked, so that no slot is granted under the old values. `action`: as in the audit log, without the
-    prefix `release.`.
+    prefix `release.`. The time of a stage begins again when the release is approved, resumed or enabled.
     """
+    if row["stages"] is not None and (values.get("state") == ACTIVE or values.get("enabled")):
+        values = {**values, "stage_s": now_s}
     leases.revoke(conn, row)
     conn.execute(releases.update().where(releases.c.id == row["id"]).values(values))
     change_log.note(conn, now_s)

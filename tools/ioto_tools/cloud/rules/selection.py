@@ -38,6 +38,7 @@ REASONS_NOT_OFFERED = {
     "policy": "its policy does not match the device",
     "tried": "its attempts on the device are used up: `ioto updates retry`",
     "waits": "the next attempt on the device is not due yet",
+    "stage": "the device is not in its current stage",
     "percentage": "the device is outside its percentage",
     "new": "the device is too new for a release with a limit or rate: `ioto device claim`, or change the term age",
     "limit": "its limit is reached",
@@ -59,6 +60,9 @@ class Release:
     policy: Policy
     facts: Properties  # `update` in a policy
     percentage: float = 100
+    in_stages: bool = False  # the percentage is that of the current stage
+    stage_s: int | None = None  # when the stage began
+    stage_due_s: int | None = None  # when its time is over; None: it does not end
     start_s: int | None = None
     end_s: int | None = None
     limited: bool = False  # has a limit or a rate
@@ -169,7 +173,7 @@ def reason_not_offered(release: Release, asker: RequestingDevice, now_s: int, ro
     if grant is not None and grant.state != WITHDRAWN:
         return _not_due(grant, now_s)
     if asker.pin is None and release.percentage < 100 and rollout_position(release.id, asker.id) >= release.percentage:
-        return "percentage"
+        return "stage" if release.in_stages else "percentage"
     if asker.pin is None and release.limited and is_new(asker.known_since_s, release.age_s, now_s):
         return "new"
     return room(release)

@@ -9,6 +9,8 @@ Operators write them as text or numbers; "none" removes a limit.
     period      1 hour
     start, end  2026-03-01T08:00+01:00; UTC without a zone
     stop        5% after 20: pause once 20 devices have finished and 5 % of them or more failed
+    stages      1% 1h, 10% 1d, 100%: percentages that rise one by one (stages.py), in place of `percentage`
+    gate        20 finished, 2% failed, health: what the devices must show before each next stage
     age         1 day: newer devices get none of the limited slots, and their outcomes do not count for `stop`
 """
 
@@ -21,6 +23,8 @@ from ioto import duration, semver
 
 from .. import policy
 from ..http.errors import CloudError
+from . import stages
+from .stages import format_duration
 
 Values = dict[str, Any]  # by the columns of `releases`
 
@@ -35,6 +39,7 @@ DEFAULTS: Values = {
 }  # the defaults; all other terms are None
 COLUMNS = (
     "policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after", "age_s",
+    "stages", "gate",
 )  # fmt: skip
 _STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
@@ -61,6 +66,12 @@ def parse_terms(said: Mapping[str, Any], before: Mapping[str, Any] | None = None
             "end %s: it is in the past: no device would be offered the update; to stop the update now, pause it"
             % said["end"]
         )
+    if found["stages"] is None:
+        if said.get("gate") is not None and said.get("stages") is None:
+            raise CloudError("gate %s: the release has no stages: give stages, too" % said["gate"])
+        found["gate"] = None
+    elif found["gate"] is None:
+        found["gate"] = stages.DEFAULT_GATE
     return found
 
 
@@ -107,20 +118,14 @@ def format_terms(release: Mapping[str, Any]) -> dict[str, Any]:
         "limit": release["limit"],
         "percentage": release["percentage"],
         "rate": release["rate"],
-        "period": release["period_s"] and _duration(release["period_s"]),
+        "period": release["period_s"] and format_duration(release["period_s"]),
         "start": _shown_time(release["start_s"]),
         "end": _shown_time(release["end_s"]),
         "stop": None if stop is None else "%g%% after %d" % (stop, release["stop_after"]),
-        "age": _duration(release["age_s"]) if release["age_s"] else NONE,
+        "stages": release["stages"],
+        "gate": release["gate"],
+        "age": format_duration(release["age_s"]) if release["age_s"] else NONE,
     }
-
-
-def _duration(seconds: int) -> str:
-    """The duration as text for duration.parse(), in the largest unit that leaves no remainder."""
-    size, unit = next(
-        each for each in ((86400, "day"), (3600, "hour"), (60, "min"), (1, "sec")) if seconds % each[0] == 0
-    )
-    return "%d %s%s" % (seconds // size, unit, "s" if seconds > size else "")
 
 
 def _shown_time(seconds: int | None) -> str | None:
@@ -188,8 +193,16 @@ def _stop(name: str, text: str) -> Values:
     return {"stop_percent": float(found[1]), "stop_after": int(found[2])}
 
 
+def _stages(name: str, text: str) -> Values:
+    return {"stages": None if text == NONE else stages.format(stages.parse(text))}
+
+
+def _gate(name: str, text: str) -> Values:
+    return {"gate": stages.format_gate(stages.parse_gate(text))}
+
+
 _READ: dict[str, Callable[[str, str], Values]] = {
     "policy": _policy, "limit": _count, "percentage": _percentage, "rate": _count, "period": _period,
-    "start": _time, "end": _time, "stop": _stop, "age": _age,
+    "start": _time, "end": _time, "stop": _stop, "stages": _stages, "gate": _gate, "age": _age,
 }  # fmt: skip
 TERMS = tuple(_READ)

@@ -19,6 +19,7 @@ ACTIONS = (
     "release.published", "release.set", "release.enabled", "release.disabled", "release.approved",
     "release.paused", "release.resumed", "release.cancelled", "release.stopped",
     "release.retried", "release.archived", "release.deleted", "release.new_failure",
+    "release.advanced", "release.held", "release.unheld",
     "device.removed", "device.claimed", "device.released", "device.pinned", "device.unpinned",
     "device.new", "device.revoked", "device.rotated", "device.again", "device.taken_over",
     "device.refused", "device.two_hold", "device.shared", "product.many_new",

@@ -77,6 +77,12 @@ releases = Table(
     # Hex of the image's first 24 bytes, which contain the supported chip revisions; null: as for `chip`.
     Column("head", String(48)),
     Column("archived_s", LONG),  # when it was archived (deletion.py): its image is deleted, its state is cancelled
+    Column("stages", Text),  # text for rules/stages.py, like `gate`; null: no stages
+    Column("gate", Text),
+    Column("stage", Integer),  # this and the next three: see rules/stages.py
+    Column("stage_s", LONG),
+    Column("stage_finished", Integer),
+    Column("held", Boolean, nullable=False, default=False),
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 

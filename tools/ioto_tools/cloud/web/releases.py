@@ -107,6 +107,10 @@ def act(site: Site, request: PageRequest) -> Redirect:
         control.enable(site, id, action == "enable")
     elif action in [move[0] for move in _MOVES]:
         control.change_state(site, id, action)
+    elif action == "advance":
+        control.advance(site, id, request.form_number("stage"))
+    elif action in ("hold", "unhold"):
+        control.hold(site, id, action == "hold")
     elif action == "retry":
         devices, states = ([request.form[name]] if request.form.get(name) else [] for name in ("device", "state"))
         control.retry(site, id, devices, states)
@@ -122,8 +126,6 @@ def set_terms(site: Site, request: PageRequest) -> Redirect:
 
 
 def terms_from_form(form: dict[str, Any], blank: str | None) -> dict[str, str | None]:
-    """{term: text} from a form; empty fields become `blank`, an empty period None."""
+    """{term: text} from a form; empty fields become `blank`, an empty period or gate None."""
     found = {name: form.get(name, "").strip() or blank for name in TERMS}
-    if found["period"] == blank:
-        found["period"] = None
-    return found
+    return found | {name: None for name in ("period", "gate") if found[name] == blank}

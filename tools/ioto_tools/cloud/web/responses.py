@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import jinja2
 
+from ..rules.stages import format_duration
 from . import assets
 
 
@@ -29,8 +30,11 @@ class PageRequest:
 
     def number(self, name: str) -> int | None:
         """A number of the query, None if it is missing or invalid."""
-        text = self.query.get(name, "")
-        return int(text) if text.isdecimal() and len(text) < 16 else None
+        return _number_in(self.query, name)
+
+    def form_number(self, name: str) -> int | None:
+        """A number of the form, None if it is missing or invalid."""
+        return _number_in(self.form, name)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,11 @@ class Redirect:
     to: str
 
 
+def _number_in(fields: dict[str, Any], name: str) -> int | None:
+    text = str(fields.get(name, ""))
+    return int(text) if text.isdecimal() and len(text) < 16 else None
+
+
 PageResponse = Page | JsonData | Download | Redirect
 Action = tuple[str, str, str | None]  # (action, text of its button, confirmation question)
 
@@ -97,7 +106,7 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.globals.update(asset=assets.path, link=link)
-    made.filters.update(ago=_ago, moment=_moment, bytes=_bytes, number=_number)
+    made.filters.update(duration=format_duration, ago=_ago, moment=_moment, bytes=_bytes, number=_number)
     return made
 
 
