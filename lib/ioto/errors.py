@@ -35,6 +35,7 @@ REASONS = (
     "image_revision",  # for a newer or older revision of the chip
     "image_merged",  # a whole-flash .bin with a bootloader in front
     "image_malformed",  # segment table or application description
+    "packed_malformed",  # a packed file with values out of bounds, or whose streams do not fit its blocks
     "checksum_mismatch",  # SHA-256 of the data read back
     # release manifest
     "unsigned",  # keys are configured, but the file has no signature

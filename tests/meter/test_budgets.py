@@ -16,13 +16,13 @@ FILES = {
     "answer.mpy": 15850, "fetch.mpy": 7050, "examine.mpy": 2770, "swap.mpy": 4810, "trial.mpy": 3540,
     "failure.mpy": 620, "space.mpy": 1390,
     "alone.mpy": 920, "registration.mpy": 13600, "folder.mpy": 420, "costs.mpy": 610, "blocking.mpy": 10450,
-    "ioto_keys.mpy": 16930, "json5.mpy": 5000,
+    "ioto_keys.mpy": 16950, "json5.mpy": 5000,
     "posix_tz.mpy": 2310, "config_errors.mpy": 13100, "clock.mpy": 10700, "dns.mpy": 1240, "redirect.mpy": 9050,
     "chunked.mpy": 8900, "ranges.mpy": 8450,
     "faults.mpy": 890, "facts.mpy": 860, "http_date.mpy": 9350, "semver.mpy": 1210, "bounds.mpy": 200,
     "timezone.mpy": 650, "window.mpy": 1870,
     "staged.mpy": 1720, "update.mpy": 3800, "recall.mpy": 720, "otadata.mpy": 1040, "without_main.mpy": 575,
-    "certs.mpy": 2540, "health.mpy": 800, "starts.mpy": 1150,
+    "certs.mpy": 2540, "health.mpy": 800, "starts.mpy": 1150, "packed.mpy": 1560,
 }  # fmt: skip
 LIFE = {
     "resident after import": 17900,

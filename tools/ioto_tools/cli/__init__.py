@@ -18,6 +18,8 @@ COMMANDS = {
     "product": "product",
     "keys": "keys",
     "sign": "keys",
+    "pack": "pack",
+    "unpack": "pack",
     "publish": "publish",
     "updates": "updates",
     "groups": "groups",
