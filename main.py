@@ -36,9 +36,8 @@ async def main():
     rWatch("device:update", update)
     rWatch("device:selftest", selftest)
     rWatch("device:confirmed", confirmed)
-    task = asyncio.create_task(application())
-    await agent(listener=say).run()
-    await task
+    # An exception in the application ends main(): run() stores its traceback for the cloud, and resets the board.
+    await asyncio.gather(agent(listener=say).run(), application())
 
 
 run(main())

@@ -201,11 +201,6 @@ class Agent:
 
         return client(self, seen)
 
-    def cloud(self, seen=None):
-        from .cloud import Cloud
-
-        return Cloud(self, self.client(seen))
-
     def api(self):
         return (self.config["api"] or self.provision.get("api") or "").rstrip("/")
 

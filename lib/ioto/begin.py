@@ -3,6 +3,7 @@
 from . import plan
 from .errors import UpdateError, refusal
 from .log import log
+from .parts import Part
 from .reserve import free
 from .update import PHASES
 from .watch import rSignal
@@ -19,6 +20,8 @@ async def run(agent):
         record.update(phase="idle", update=None)
     state = board.state()
     what = plan.boot(record, board.running, board.boot(), state, life.attempts(), board.is_aborted())
+    if not board.raw:
+        _keep_diary(agent, what)
     log("info", "boot is %s: %s %s, otadata %s" % (what, board.running, life.version(), state))
     if what == "trial":
         agent.trial = state or "none"
@@ -49,6 +52,26 @@ async def run(agent):
     if 0 < wait_s < 86400:  # without this line, the board would seem to hang after power-on
         log("info", "next check-in in %d s" % wait_s)
     rSignal("app:ready")
+
+
+def _keep_diary(agent, what):
+    """Begin, store or end the diary of a trial. Whatever happens here, the update's outcome does not depend on it."""
+    try:
+        with Part():
+            if what == "trial":
+                from .diary import start
+
+                start(bool(agent.record["why"]))
+            elif what in ("again", "give_up"):
+                from .details import keep
+
+                keep(agent)
+            elif what == "confirmed":
+                from .diary import stop
+
+                stop()
+    except Exception as e:
+        log("warn", "diary: %r" % e)
 
 
 async def _restage(agent, wait_s):

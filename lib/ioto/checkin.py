@@ -5,7 +5,9 @@ The record then contains the update to download, if there is one.
 
 from asyncio import sleep_ms
 
+from .cloud import Cloud
 from .errors import UpdateError
+from .log import log
 from .parts import Part
 from .uptime import uptime_s
 from .watch import rSignal
@@ -34,7 +36,7 @@ async def run(agent):
 
 def _connected(agent):
     """Return a Cloud that keeps its connection until its client is closed."""
-    cloud = agent.cloud()
+    cloud = Cloud(agent, agent.client())
     cloud.client.keep = True
     return cloud
 
@@ -67,7 +69,7 @@ async def _ask(agent, cloud):
     facts = await _facts(agent)
     await sleep_ms(0)
     reply = await cloud.check_in(facts)
-    if facts["health"].get("resets"):
+    if agent.connected is None and not agent.board.raw:
         with Part():
             from .starts import answered
 
@@ -90,7 +92,25 @@ async def _facts(agent):
         from .health import of as health
 
         found["health"] = health(agent)
+    if agent.connected is None and not agent.board.raw:  # until this start's first check-in is answered
+        await sleep_ms(0)
+        failure = _failure(agent)
+        if failure:
+            found["failure"] = failure
     return found
+
+
+def _failure(agent):
+    try:
+        with Part():
+            from .starts import ended
+
+            if ended():
+                from .details import of as details
+
+                return details(agent)
+    except Exception as e:  # a check-in without it is better than none
+        log("warn", "failure: %r" % e)
 
 
 async def deliver(agent):

@@ -110,8 +110,10 @@ async def _agrees(agent, ntp):
     if agent.api()[:5] != "https" or not agent.config["tls.verify"]:
         return False
     agent.board.set_time(ntp)
+    from .cloud import Cloud
+
     try:
-        return abs(await agent.cloud().date() - ntp) < _APART_S
+        return abs(await Cloud(agent, agent.client()).date() - ntp) < _APART_S
     except UpdateError as e:
         log("warn", str(e))
         return False
@@ -126,7 +128,9 @@ async def _date(agent, past):
         began = max(began, begins(der))
         return 0
 
-    cloud = agent.cloud(seen)
+    from .cloud import Cloud
+
+    cloud = Cloud(agent, agent.client(seen))
     for _ in range(2):  # the second attempt uses the notBefore that the first one found
         agent.board.set_time(began)
         try:

@@ -74,7 +74,20 @@ class Cloud:
             from .update import body
 
             entry = body(entry, agent.device["id"])
+        if entry["state"] in ("rolled_back", "failed") and not agent.board.raw:
+            self._add_details(entry)
         await self.post(agent.api() + "/tok/provision/updateReport", agent.token(), entry, True)
+
+    def _add_details(self, entry):
+        try:
+            with Part():
+                from .details import load
+
+                details = load(self.agent, entry)
+                if details:
+                    entry["details"] = details
+        except Exception as e:  # a report without them is better than none
+            log("warn", "details: %r" % e)
 
     async def post(self, url, token, data, is_report=False):
         """Send the dict `data` as JSON and return the JSON of the reply.

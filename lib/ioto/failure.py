@@ -9,40 +9,53 @@ _MOST_BYTES = 1024
 _HEAD_BYTES = 100
 
 
+def shortened(text, most=_MOST_BYTES):
+    """The bytes `text`; a long one is reduced to its beginning and its end."""
+    if len(text) <= most:
+        return text
+    head = min(_HEAD_BYTES, most // 4)
+    return text[:head] + b"\n...\n" + text[head + 5 - most :]
+
+
+def remember(found, agent):
+    """Store a traceback in the file `traceback` of the state folder, without secrets, for the next check-in or report.
+
+    The file is not written again if it already contains the same.
+    """
+    from .redact import hide, secrets
+
+    found = shortened(hide(found.encode(), secrets(agent)))
+    path = (agent.config["state"] if agent else "state") + "/traceback"
+    try:
+        with open(path, "rb") as f:
+            is_known = f.read() == found
+    except OSError:
+        is_known = False
+    if not is_known:
+        from .space import put
+
+        put(path, found)
+
+
 def text(e):
-    """The traceback of `e`; a long one is shortened to its beginning and its end."""
     out = io.StringIO()
     sys.print_exception(e, out)
-    found = out.getvalue()
-    if len(found) > _MOST_BYTES:
-        found = found[:_HEAD_BYTES] + "\n...\n" + found[_HEAD_BYTES + 5 - _MOST_BYTES :]
-    return found
+    return out.getvalue()
 
 
-def keep(found, path):
-    """Store the traceback in the file `path`, unless the file already contains it."""
-    try:
-        with open(path) as f:
-            if f.read() == found:
-                return
-    except OSError:
-        pass
-    from .space import put
-
-    put(path, found.encode())
-
-
-def ended(e, state):
-    """Log the exception, store it in `state`/traceback and reset. On Linux, where there is no reset, raise it again."""
+def ended(e, agent):
+    """Log the exception, store it and reset. On Linux, where there is no reset, raise it again."""
+    is_stored = False
     try:
         found = text(e)
         if not log("error", found):
             sys.print_exception(e)
-        keep(found, state + "/traceback")
+        remember(found, agent)
+        is_stored = True
     except (OSError, MemoryError) as error:
         log("error", "traceback: %r" % error)
     try:
-        from .otadata import start_failed
+        from .starts import start_failed
     except ImportError:
         raise e
-    start_failed()
+    start_failed(is_stored)

@@ -17,9 +17,9 @@ def of(agent):
     free = gc.mem_free()
     found = {"free": free, "least": min(free, agent.least)}
     if not agent.board.raw:
-        from .starts import counts
+        from .starts import read
 
-        resets = counts()
+        resets = read()
         if resets is not None:
             found["resets"] = resets
     link = agent.link

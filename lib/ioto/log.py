@@ -7,6 +7,7 @@ LEVELS = ("error", "warn", "info", "debug")
 
 _listener = None
 _most = 0
+also = []  # functions that receive all messages too, see diary.py
 
 
 def to(listener, level="error"):
@@ -18,6 +19,8 @@ def to(listener, level="error"):
 
 def log(level, message):
     """Log `message`; returns True if the listener received it."""
+    for each in also:
+        each(level, message)
     if _listener and LEVELS.index(level) <= _most:
         try:
             _listener(level, message)

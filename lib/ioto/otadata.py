@@ -1,4 +1,4 @@
-"""Read and change the bootloader's otadata records and boot.py's count of starts.
+"""Read and change the bootloader's otadata records.
 
 Sources: ESP-IDF v5.5 esp_ota_ops.c and bootloader_common_loader.c.
 """
@@ -7,7 +7,7 @@ import struct
 from binascii import crc32
 
 import machine
-from esp32 import NVS, Partition
+from esp32 import Partition
 
 _STATES = ("new", "pending", "valid")  # 3 is invalid, 4 aborted
 
@@ -59,13 +59,3 @@ def stay(board):
 def at_prompt():
     """For a user at the prompt: the watchdog can't be stopped, so its timeout is set to a day."""
     machine.WDT(timeout=86400000)
-
-
-def start_failed():
-    """After an exception ended main.py: count this start as failed for boot.py, then reset."""
-    try:
-        nvs = NVS("ioto")
-        nvs.set_i32("resets", abs(nvs.get_i32("resets")))
-    except OSError:  # never counted
-        pass
-    machine.reset()

@@ -12,7 +12,7 @@ import gc
 
 from .parts import Part, loaded, release
 
-_state = "state"  # folder of the agent's files
+_made = None  # the Agent
 
 
 def agent(folder="", listener=None):
@@ -20,7 +20,7 @@ def agent(folder="", listener=None):
 
     `listener(level, message)` receives log messages up to log.level. ConfigError names the file and the error in it.
     """
-    global _state
+    global _made
     gc.collect()
     with Part():
         from .prepare import prepare
@@ -37,9 +37,8 @@ def agent(folder="", listener=None):
         from .setup import setup
 
         gc.collect()
-        made = setup(folder, listener)
-        _state = made.config["state"]
-        return made
+        _made = setup(folder, listener)
+        return _made
     finally:
         release(kept)
 
@@ -63,9 +62,13 @@ def run(main):
             pass
         raise
     except Exception as e:
+        if _made:
+            from .reserve import free
+
+            free()  # after a MemoryError, the rest needs this memory
         from .failure import ended
 
-        ended(e, _state)
+        ended(e, _made)
 
 
 def safe_mode():

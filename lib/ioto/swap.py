@@ -22,8 +22,9 @@ def swap(staged):
         if not board.raw:
             board.stay()
             with Part():
-                from .starts import intended
+                from .starts import done, intended
 
+                done()
                 intended()
     except OSError as e:
         apply_failed(staged, refusal(e, "boot_refused"))

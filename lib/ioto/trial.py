@@ -7,6 +7,7 @@ import asyncio
 
 from .errors import UpdateError, refusal
 from .log import log
+from .parts import Part
 from .semver import compare
 from .uptime import uptime_s
 from .watch import rSignal, rSignalSync, watchers
@@ -22,6 +23,10 @@ async def run(agent):
     record = agent.record
     if _no_rollback(agent):
         if record["why"]:  # an earlier start did not complete the trial
+            with Part():
+                from .starts import keep
+
+                keep()
             _give_back(agent, UpdateError(record["why"]))
         record["why"] = "rolled_back"
         await agent.save()
@@ -29,7 +34,9 @@ async def run(agent):
     try:
         await _within(limit_s, _tests(agent), "selftest_timeout")
         await _within(max(1, end_s - uptime_s()), _check_in(agent), "trial_timeout")
-        await agent.load("update")  # before the image is confirmed, while a failure does no harm
+        await agent.load(
+            "update" if agent.board.raw else "update diary"
+        )  # before the image is confirmed, while a failure does no harm
         _raise_floor(agent)
         await asyncio.sleep_ms(0)
         _confirm(agent.board)
@@ -45,6 +52,10 @@ async def run(agent):
     if agent.record["phase"] == "trial":
         life.confirmed()
     await agent.save()
+    if not agent.board.raw:
+        from .diary import stop
+
+        stop()
     rSignal("device:confirmed", life.version())
     return True
 
@@ -66,7 +77,22 @@ async def _tests(agent):
             if result is False:
                 raise ValueError("it returned False")
         except Exception as e:
+            _keep_traceback(agent, e)
             raise UpdateError("selftest_timeout" if isinstance(e, asyncio.TimeoutError) else "selftest_failed", repr(e))
+
+
+def _keep_traceback(agent, e):
+    if agent.board.raw or isinstance(e, asyncio.TimeoutError):
+        return
+    try:
+        with Part():
+            from .failure import remember, text
+            from .starts import keep
+
+            remember(text(e), agent)
+            keep(True)
+    except Exception as error:  # the report is then without it
+        log("warn", "traceback: %r" % error)
 
 
 async def _check_in(agent):

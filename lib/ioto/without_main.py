@@ -2,6 +2,7 @@
 
 import asyncio
 
+from .parts import Part
 from .uptime import uptime_s
 from .watch import rWatch
 
@@ -16,6 +17,10 @@ async def for_an_hour(made):
     """
     rWatch("device:update", lambda data, staged: staged.apply())
     made.error = "safe_mode"
+    with Part():
+        from .starts import keep
+
+        keep()
     try:
         await asyncio.wait_for(made.run(), _SAFE_S)
     except asyncio.TimeoutError:

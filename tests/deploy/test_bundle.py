@@ -10,7 +10,15 @@ from ioto_tools.deploy.agent_build import bundled_files
 from ioto_tools.deploy.bundle import BundleError, bundle
 
 # setup.py imports one of these, depending on the port.
-EITHER = {("linux", "board"), ("linux", "otadata"), ("linux", "starts"), ("linux", "wifi"), ("esp32", "linux")}
+EITHER = {
+    ("linux", "board"),
+    ("linux", "otadata"),
+    ("linux", "starts"),
+    ("linux", "details"),
+    ("linux", "diary"),
+    ("linux", "wifi"),
+    ("esp32", "linux"),
+}
 
 
 def asked(table):
@@ -22,7 +30,9 @@ def asked(table):
 @pytest.mark.parametrize("on", ["esp32", "linux"])
 def test_every_name_in_the_joined_files_is_defined(on):
     files = bundled_files(on)
-    assert set(files) == set(agent_build.FILES) ^ ({"linux", "otadata", "starts"} if on == "linux" else set())
+    assert set(files) == set(agent_build.FILES) ^ (
+        {"linux", "details", "diary", "otadata", "starts"} if on == "linux" else set()
+    )
     there = {}
     for name, (text, _) in files.items():
         table = symtable.symtable(text, name, "exec")

@@ -42,7 +42,7 @@ FILES: dict[str, tuple[str, ...]] = {
         name: (name,)
         for name in "prepare swap trial failure space alone registration folder "
         "costs blocking ioto_keys json5 posix_tz config_errors clock dns redirect chunked "
-        "ranges faults facts health starts http_date semver bounds window staged update recall "
+        "ranges faults facts health starts diary details redact http_date semver bounds window staged update recall "
         "otadata without_main".split()
     },
     "timezone": ("timezone", "calendar"),
@@ -50,7 +50,7 @@ FILES: dict[str, tuple[str, ...]] = {
 # Names used by the checks of `ioto board test` and by the examples of docs/network.md.
 _KEPT = (("certs", "context"), ("clock", "ntp_s"), ("pss", "public_key"), ("pss", "verify"))
 _ENTRY = "/%s %06d"  # entry of the archive's index: a module, and its offset
-_ONLY_ON = {"esp32": ("board", "otadata", "starts", "wifi"), "linux": ("linux",)}
+_ONLY_ON = {"esp32": ("board", "details", "diary", "otadata", "starts", "wifi"), "linux": ("linux",)}
 
 
 def agent_sources() -> dict[str, str]:
