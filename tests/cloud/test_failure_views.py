@@ -7,9 +7,12 @@ import urllib.request
 
 import pytest
 from click.testing import CliRunner
+from cloud_under_test import PRODUCT
 from device_failures import CAUSE, WRONG, fail, offered
 from ioto_tools.cli import main
 from ioto_tools.cloud.operators import overview, webhooks
+from ioto_tools.cloud.rollout import failures
+from ioto_tools.cloud.rules.failure_details import FailureDetails
 from web_session import Session, text
 
 MARK = "<script>alert('x')</script>\"'><b a="
@@ -75,6 +78,15 @@ def test_the_commands_show_failures_as_text(failed):
     )
     shown = json.loads(run("updates", "show", "thermo@2.0.0", "--json"))["failures"]
     assert shown == overview.release_failures(failed.site, failed.update)
+
+
+def test_a_terminal_obeys_nothing_that_is_stored(cloud):
+    cloud.check_in("D1", cloud.device(), "1.0.0")
+    key = cloud.site.database.read(overview.find_device, "D1")["key"]
+    stored = FailureDetails("soft", "a\x1b[2J", "b\x9b")
+    cloud.site.database.write(failures.record_crash, key, PRODUCT, "\x1b", stored, cloud.now_s)
+    output = CliRunner(env={"IOTO_DATA": str(cloud.site.data)}).invoke(main, ("device", "show", "D1")).output
+    assert "    a\\x1b[2J\n" in output and "    b\\x9b\n" in output and "\x1b" not in output
 
 
 def test_webhooks_are_notified_of_the_first_failure_of_a_group(failed):

@@ -8,6 +8,7 @@ from device_failures import CAUSE, TRACE, WRONG, fail, offered
 from ioto_tools.cloud.api import openapi
 from ioto_tools.cloud.operators import control, operator_tokens, overview
 from ioto_tools.cloud.releases import deletion
+from ioto_tools.cloud.releases.publish import new_product
 from ioto_tools.cloud.rollout import failures
 from ioto_tools.cloud.rules import failure_details
 from ioto_tools.cloud.site import housekeeping
@@ -53,7 +54,8 @@ def test_repeated_reports_in_any_order_are_one_failure_per_attempt(cloud):
         [found] = of_device(cloud, id)
         assert (found["state"], found["reason"], found["trace"]) == ("failed", "selftest_failed", WRONG["trace"])
         assert found["at_s"] == cloud.now_s - 4
-        fail(cloud, id, token, update, "failed", 2, "failed_before", {"trace": "later"})
+        for attempt in (1, 2, 3):
+            fail(cloud, id, token, update, "failed", attempt, "failed_before", {"trace": "later"})
         assert len(of_device(cloud, id)) == 1 and of_device(cloud, id)[0]["trace"] == WRONG["trace"]
     assert overview.release_failures(cloud.site, "thermo@2.0.0")[0]["devices"] == 2
 
@@ -253,14 +255,22 @@ def test_failures_are_deleted_with_their_device_release_and_age(cloud):
     assert count(cloud) == 0
 
 
-def test_a_crash_that_arrives_while_its_device_is_removed_does_not_stop_housekeeping(cloud):
-    token = cloud.device()
-    cloud.check_in("D1", token, "1.0.0")
+def crash_while_removed(cloud, token):
+    """Remove the device while its check-in with a crash is answered."""
     key = cloud.site.database.read(overview.find_device, "D1")["key"]
     control.remove(cloud.site, "D1")
     cloud.site.database.write(
         failures.record_crash, key, PRODUCT, "1.0.0", failure_details.read(WRONG, token), cloud.now_s
     )
+    assert count(cloud) == 1
+
+
+def test_a_crash_that_arrives_while_its_device_is_removed_is_deleted(cloud):
+    crash_while_removed(cloud, cloud.device())
+    deletion.delete_product(cloud.site, "thermo")
+    assert count(cloud) == 0
+    new_product(cloud.site, "thermo", PRODUCT)
+    crash_while_removed(cloud, cloud.device())
     cloud.now_s += housekeeping.REMOVED_S + 1
     assert cloud.site.database.write(housekeeping.delete_old_data, cloud.now_s) and count(cloud) == 0
 
