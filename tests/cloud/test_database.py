@@ -1,5 +1,6 @@
 """Transactions on both databases: isolation, atomicity, durability; and deferred writes."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +133,43 @@ def test_functions_of_one_transaction_have_their_own_savepoints(together):
         )
     assert together.site.database.read(names) == {"%d" % number for number in kept}
     assert max(seen) >= len(kept) - 1
+
+
+def test_an_item_that_cannot_be_stored_does_not_affect_the_others_of_its_batch(make_site, tmp_path):
+    """The items that wait for the writer are passed in one call; after a failure, each is passed alone."""
+    site, calls = make_site(tmp_path / "site", threads=True), []
+
+    def add_all(conn, items):
+        calls.append(len(items))
+        return [CloudError("refused") if item == "refused" else add(conn, item) for item in items]
+
+    async def send(items):
+        gate = Gate(site)
+        waiting = [asyncio.create_task(site.database.write_batched(add_all, item)) for item in items]
+        await asyncio.sleep(0)
+        gate.open()
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert asyncio.run(send(["a", "b", "c"])) == ["a", "b", "c"]
+    d, again, refused, e = asyncio.run(send(["d", "a", "refused", "e"]))
+    assert (d, e) == ("d", "e") and isinstance(again, sa.exc.IntegrityError) and isinstance(refused, CloudError)
+    assert calls == [3, 4, 1, 1, 1, 1] and site.database.read(names) == set("abcde")
+    site.close()
+
+
+def test_a_caller_that_stops_waiting_does_not_stop_the_writer(make_site, tmp_path):
+    site = make_site(tmp_path / "site", threads=True)
+
+    async def stop_waiting():
+        gate = Gate(site)
+        waiting = asyncio.create_task(site.database.write_batched(lambda conn, items: [add(conn, items[0])], "a"))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        gate.open()
+
+    asyncio.run(stop_waiting())
+    assert site.database.write(add, "b") == "b" and site.database.read(names) == {"a", "b"}
+    site.close()
 
 
 def test_all_functions_fail_when_their_transaction_is_lost(together):

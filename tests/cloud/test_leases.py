@@ -9,7 +9,8 @@ from cloud_under_test import esp_image
 from ioto_tools.cloud.devices import registration
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases.publish import new_product, publish
-from ioto_tools.cloud.rollout import grants, leases
+from ioto_tools.cloud.rollout import grants, leases, offers
+from ioto_tools.cloud.storage import change_log
 from ioto_tools.cloud.storage.tables import grants as grant_rows
 from ioto_tools.cloud.storage.tables import leases as lease_rows
 from ioto_tools.cloud.storage.tables import releases as release_rows
@@ -41,17 +42,20 @@ class RolloutUnderTest:
             registration.register_by_hand(self.site, "P7", device)
         device = self.site.database.read(overview.find_device, device)["key"]
         known = self.site.database.read(grants.of_device, device)
-        arguments = device, self.update, "1.0.0", worker, int(self.now_s), self.site.now_rounded_up_s, known
-        try:
-            held = self.site.database.write(grants.offer, *arguments)
-        except leases.NoFreeSlot as e:
-            self.full = e
-            return False
-        except leases.OutdatedCache:
+        asked = offers.Asked(
+            device, self.update, "1.0.0", known, worker, self.seq(), int(self.now_s), self.site.now_rounded_up_s
+        )
+        [held] = self.site.database.write(offers.offer, [asked])
+        if isinstance(held, leases.NoFreeSlot):
+            self.full = held
+        if isinstance(held, Exception):
             return False
         assert held[self.update].state == "offered"
         self.got.append(self.now_s)
         return True
+
+    def seq(self):
+        return self.site.database.read(change_log.last)
 
     def rows(self, table, column):
         return self.site.database.read(lambda conn: conn.execute(sa.select(column).select_from(table)).scalars().all())

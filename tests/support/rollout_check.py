@@ -9,7 +9,7 @@ from cloud_under_test import call, esp_image
 from ioto_tools.cloud.app import create_app
 from ioto_tools.cloud.devices import registration, tokens
 from ioto_tools.cloud.releases.publish import new_product, publish
-from ioto_tools.cloud.rollout import grants, leases
+from ioto_tools.cloud.rollout import leases, state_changes
 from ioto_tools.cloud.rules import update_states
 from ioto_tools.cloud.storage import queries
 from ioto_tools.cloud.storage.tables import devices, releases, reports
@@ -82,13 +82,21 @@ def check(site, rollouts, storm):
         for device, release in held
         if release == some
     )
+    _check_counts(site, granted, count)
     _check_rate(rollouts.rate, sorted((at, at) for _, release, at, _ in granted if release == slow))
     _check_rate(rollouts.rate, sorted(when for (_, release), when in storm.got.items() if release == slow))
-    for row in site.database.read(queries.all_releases):
-        assert grants.device_counts(row, count[row["id"]]) == Counter(
-            state for _, release, _, state in granted if release == row["id"]
-        )
     return count[limited]
+
+
+def _check_counts(site, granted, count):
+    """Check that the counts of each release are those of its grants."""
+    outcomes = rows(site, grant_rows.c.release, grant_rows.c.ended, grant_rows.c.counted)
+    for row in site.database.read(queries.all_releases):
+        id = row["id"]
+        states = Counter(state for _, release, _, state in granted if release == id)
+        assert state_changes.device_counts(row, count[id]) == states
+        ended = Counter(ended for release, ended, counted in outcomes if release == id and counted)
+        assert json.loads(row["counts"]).get("ended", {}) == ended
 
 
 def _check_rate(rate, moments):

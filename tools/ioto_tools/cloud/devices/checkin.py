@@ -14,7 +14,7 @@ from ioto import semver
 
 from ..http.errors import Refusal, Unavailable, authentication_failed, cannot_find_device
 from ..images import links
-from ..rollout import failures, grants, leases, shared_ids
+from ..rollout import failures, grants, leases, offers, shared_ids
 from ..rollout.catalogue import Product
 from ..rules import failure_details, selection, update_states
 from ..rules.selection import Grant, Release, RequestingDevice
@@ -85,7 +85,7 @@ async def check_in(
     if release is None:
         return more
     retry = device.grants[release.id].retry
-    return {**selection.check_in_response(release, await run(image_url, site, base_url(), release), retry), **more}
+    return {**selection.check_in_response(release, await _image_url(site, run, base_url(), release), retry), **more}
 
 
 async def _record_crash(
@@ -224,21 +224,27 @@ async def _grant(
     """Offer the release to the device; return the device's grants afterwards, {release: Grant}."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
-        return await run(site.database.read, _if_unchanged, memory.seq, grants.of_device, device.key)
-    arguments = device.key, release.id, version, memory.worker, now_s, site.now_rounded_up_s, device.grants
-    return await run(site.database.write, _if_unchanged, memory.seq, grants.offer, *arguments)
+        return await run(site.database.read, _grants_if_unchanged, memory.seq, device.key)
+    asked = offers.Asked(
+        device.key, release.id, version, device.grants, memory.worker, memory.seq, now_s, site.now_rounded_up_s
+    )
+    return await site.database.write_batched(offers.offer, asked)
 
 
-def _if_unchanged(
-    conn: sa.Connection, seq: int, function: Callable[..., dict[str, Grant]], *arguments: Any
-) -> dict[str, Grant]:
-    """Call function(conn, *arguments). Raises leases.OutdatedCache if a release has changed since change `seq`."""
+def _grants_if_unchanged(conn: sa.Connection, seq: int, device: str) -> dict[str, Grant]:
+    """The device's grants. Raises leases.OutdatedCache if a release has changed since change `seq`."""
     if change_log.of_releases(conn, seq):
         raise leases.OutdatedCache(seq)
-    return function(conn, *arguments)
+    return grants.of_device(conn, device)
 
 
-def image_url(site: "Site", base_url: str, release: Release) -> str:
+async def _image_url(site: "Site", run: Run, base_url: str, release: Release) -> str:
     """The URL of the image: the store's own link if it has one, else a link to this cloud."""
+    if not site.links.is_ready(release.checksum):
+        return await run(_new_image_url, site, base_url, release)
+    return site.links.url(base_url, release.id, release.checksum)
+
+
+def _new_image_url(site: "Site", base_url: str, release: Release) -> str:
     site.links.refresh(links.READ_S)
     return site.links.url(base_url, release.id, release.checksum)

@@ -1,4 +1,4 @@
-"""Answers a device's registration, report and image request (check-in: checkin.py).
+"""Answers a device's registration and image request (check-in: checkin.py, report: reports.py).
 
 Each change is one transaction, which is on the disk before the device gets its answer. Random values and the time are
 determined before the transaction begins.
@@ -6,15 +6,14 @@ determined before the transaction begins.
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ..http.errors import Refusal
-from ..rollout import failures, grants, shared_ids
-from ..rules import failure_details, update_states
+from ..rollout import shared_ids
+from ..rules import update_states
 from ..storage import audit, change_log, counters, queries
 from ..storage.tables import Row, devices
 from . import messages, tokens
@@ -166,49 +165,6 @@ def _register_by_hand(
     audit.note_device(conn, now_s, who, "device.new", key)
 
 
-def report(site: "Site", token: str, fields: Fields) -> Row:
-    """Store a device's report about an update; return the response body.
-
-    Repeated, late and unknown reports are counted or stored, but do not change the state of the update.
-    """
-    now_s = site.now_s()
-    _authenticated(site, now_s, _report, token, messages.report(fields), now_s)
-    return {}
-
-
-def _authenticated(site: "Site", now_s: int, function: Callable[..., object], *arguments: Any) -> None:
-    """Run function(conn, *arguments), which authenticates a token, in a transaction.
-
-    If the token was replaced, the operator is notified.
-    """
-    try:
-        site.database.write(function, *arguments)
-    except tokens.ReplacedTokenUsed as e:
-        site.database.write(tokens.record_late_use, e.hash, now_s)
-        raise
-
-
-def _report(conn: sa.Connection, token: str, message: messages.Report, now_s: int) -> None:
-    device = tokens.authenticate(conn, token, message.id, now_s)["device"]
-    product = conn.execute(
-        devices.update().where(devices.c.key == device).values(reported_s=now_s).returning(devices.c.product)
-    ).scalar()
-    release = queries.release(conn, message.update)
-    if release is None or release["product"] != product:
-        queries.unknown_report(conn, device)
-        return
-    grant = grants.of_device(conn, device).get(message.update)
-    # Other clients do not count their attempts: the cloud's count is used.
-    attempt = message.attempt or (grant.tries if grant else 1)
-    state, reason = message.state, message.reason
-    if grant is not None:  # before the state changes: the stop rule names the failures
-        details = failure_details.read(message.details, token)
-        failures.record_report(conn, device, release["id"], attempt, state, reason, details, grant, now_s)
-    news = grant is not None and grants.apply_report(conn, device, message.update, state, attempt, now_s, reason)
-    row = {"success": message.success, "reason": reason, "version": message.version, "received_s": now_s}
-    queries.add_report(conn, device, message.update, attempt, state, row, news)
-
-
 def answer_mqtt(site: "Site", token: str, fields: Fields) -> Row:
     """Answer a request for an MQTT certificate; return the response body.
 
@@ -217,7 +173,11 @@ def answer_mqtt(site: "Site", token: str, fields: Fields) -> Row:
     its update check.
     """
     now_s = site.now_s()
-    _authenticated(site, now_s, tokens.authenticate, token, messages.device_id(fields), now_s)
+    try:
+        site.database.write(tokens.authenticate, token, messages.device_id(fields), now_s)
+    except tokens.ReplacedTokenUsed as e:
+        site.database.write(tokens.record_late_use, e.hash, now_s)
+        raise
     return {"certificate": "", "key": ""}
 
 

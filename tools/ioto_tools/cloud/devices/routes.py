@@ -1,4 +1,4 @@
-"""The device routes: each reads the request, calls registration.py or checkin.py, and writes the answer."""
+"""The device routes: each reads the request, calls a module of this folder, and writes the answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +12,11 @@ from ..http.errors import Refusal
 from ..http.range_requests import resolve_range
 from ..images.folder_store import CHUNK_BYTES
 from ..storage.tables import Row
-from . import checkin, messages, registration
+from . import checkin, messages, registration, reports
 from .messages import Fields
 from .stage_progress import advance_stages
 
-NOTHING = JSONResponse({})  # for most check-ins
+NOTHING = JSONResponse({})  # for most check-ins, and for reports
 
 
 async def register(request: Request) -> Response:
@@ -43,10 +43,10 @@ async def check_in(request: Request) -> Response:
 
 async def report(request: Request) -> Response:
     token = _token(request)
-    response = await _respond(request, registration.report, token, await _body(request))
     state = request.app.state
+    await reports.report(state.site, state.run, token, await _body(request))
     await advance_stages(state.site, state.memory, state.run)
-    return response
+    return NOTHING
 
 
 async def mqtt(request: Request) -> Response:

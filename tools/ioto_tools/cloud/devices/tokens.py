@@ -18,14 +18,14 @@ Registering needs only the product id, which every board contains, so it must no
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ..http.errors import Refusal, authentication_failed, cannot_find_device
 from ..rollout import shared_ids
-from ..storage import audit, change_log, counters
+from ..storage import audit, change_log, counters, queries
 from ..storage.tables import Row, devices, tokens
 
 if TYPE_CHECKING:
@@ -169,26 +169,67 @@ def _is_silent_since_restore(conn: sa.Connection, device: Row) -> bool:
     return device["first_s"] <= backup_s and max(device["seen_s"] or 0, device["reported_s"] or 0) <= backup_s
 
 
+_other = tokens.alias()
+_OWNED = sa.select(
+    tokens,
+    *(devices.c[name] for name in ("id", "product", "removed_s", "claimed")),
+    sa.exists()
+    .where(_other.c.device == tokens.c.device, _other.c.hash != tokens.c.hash)
+    .where(_other.c.used_s.is_not(None), _other.c.ended_s.is_(None))
+    .label("several"),  # other tokens of the device are in use too
+).join(devices, devices.c.key == tokens.c.device)
+
+
 def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.RowMapping:
     """Return the row of a valid token of the device with this id, and apply all effects of its use.
 
     Raises Refusal for any other token.
     """
-    rows = sa.select(tokens, devices.c.id, devices.c.removed_s, devices.c.claimed).join(
-        devices, devices.c.key == tokens.c.device
-    )
-    found = conn.execute(rows.where(tokens.c.hash == hash_token(token))).mappings().first()
+    [found] = authenticate_all(conn, [(token, id, now_s)])
+    if isinstance(found, Refusal):
+        raise found
+    return found
+
+
+def authenticate_all(conn: sa.Connection, uses: Sequence[tuple[str, str, int]]) -> list[sa.RowMapping | Refusal]:
+    """Like authenticate(), for several tokens: [(token, id, now_s)]; the refusals are returned."""
+    hashes = [hash_token(token) for token, _, _ in uses]
+    rows = conn.execute(_OWNED.where(queries.among(conn, tokens.c.hash, hashes))).mappings()
+    owned = {row["hash"]: row for row in rows}
+    outcomes: list[sa.RowMapping | Refusal] = []
+    for use, hash in zip(uses, hashes):
+        found = owned.get(hash)
+        refusal = _refusal(found, use[1])
+        if found is None or refusal:
+            outcomes.append(refusal or authentication_failed())
+        elif len(uses) > 1 and _has_effects(found):  # read it again: other effects may have changed it
+            outcomes += authenticate_all(conn, [use])
+        else:
+            _apply_use(conn, found, use[2])
+            outcomes.append(found)
+    return outcomes
+
+
+def _refusal(found: sa.RowMapping | None, id: str) -> Refusal | None:
+    """Why the device with this id must not use the token."""
     if found is None or found["id"] != id:
-        raise authentication_failed()
+        return authentication_failed()
     if found["ended_s"] is not None:
-        raise ReplacedTokenUsed(found["hash"])
+        return ReplacedTokenUsed(found["hash"])
     if found["removed_s"] is not None or not found["claimed"]:
-        raise cannot_find_device()
+        return cannot_find_device()
+    return None
+
+
+def _has_effects(found: sa.RowMapping) -> bool:
+    return found["used_s"] is None or found["several"]
+
+
+def _apply_use(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:
     if found["used_s"] is None:
         _first_use(conn, found, now_s)
-    else:
+    elif found["several"]:
         _end_newer(conn, found, now_s)
-    return found
 
 
 def _first_use(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:

@@ -55,6 +55,12 @@ class Links:
             self._store_links[checksum] = made
         return made[1] or base_url + self.path(update)
 
+    def is_ready(self, checksum: str) -> bool:
+        """Can url() return the link to this image without waiting for the database or the store?"""
+        made = self._store_links.get(checksum)
+        fresh = self._read_s is not None and 0 <= self.site.now_s() - self._read_s < READ_S
+        return fresh and made is not None and made[0] == self._expires_s()
+
     def path(self, update: str) -> str:
         """The path and query of a link to this cloud. Uses the database only before the first refresh()."""
         if not self._secrets:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ..devices import tokens
 from ..http.errors import Conflict, Missing
-from ..rollout import catalogue, failures, grants, leases, shared_ids, stage_gates
+from ..rollout import catalogue, failures, grants, leases, shared_ids, stage_gates, state_changes
 from ..rules import board_health, selection, stop_rule, terms
 from ..storage import audit, queries
 from ..storage.tables import Row, releases, reports
@@ -85,7 +85,7 @@ def _update_details(
 
 
 def _update_shown(release: Row, slots: int, now_s: int) -> Row:
-    states = grants.device_counts(release, slots)
+    states = state_changes.device_counts(release, slots)
     kept = ("version", "size", "checksum", "enabled", "state", "description", "created_s", "archived_s")
     return {
         "update": release["id"],

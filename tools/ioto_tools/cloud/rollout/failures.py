@@ -13,9 +13,8 @@ import sqlalchemy as sa
 
 from ..rules import failure_cause, selection, update_states
 from ..rules.failure_details import FailureDetails
-from ..rules.selection import Grant
 from ..storage import audit, counters, queries
-from ..storage.tables import Row, devices, failures, releases
+from ..storage.tables import AnyRow, Row, devices, failures, releases
 from . import shared_ids
 
 KEPT = 5
@@ -28,25 +27,18 @@ _REPEATED = "failed_before"  # the device repeats an outcome that it has reporte
 
 
 def record_report(
-    conn: sa.Connection,
-    device: str,
-    release: str,
-    attempt: int,
-    report: str,
-    reason: str,
-    details: FailureDetails,
-    grant: Grant,
-    now_s: int,
+    conn: sa.Connection, grant: AnyRow, attempt: int, report: str, reason: str, details: FailureDetails, now_s: int
 ) -> None:
-    """Store the failure that the device (its key) reports about a release that it was offered; no-op for a success."""
+    """Store the failure that the device of `grant` (a row) reports about its release; no-op for a success."""
     code, _, note = reason.partition(":")
-    state = update_states.event_of_report(report, code, grant.ended)
+    device, release = grant["device"], grant["release"]
+    state = update_states.event_of_report(report, code, grant["ended"])
     if state not in _STATES or code == _REPEATED:
         return
     row: Row = {"device": device, "event": "%s %d" % (release, attempt), "release": release, "attempt": attempt}
     row |= {"state": state, "reason": code[:64], **_texts(details, note.strip()), "at_s": now_s, "version": None}
     stored = _stored(conn, device, row["event"])
-    if stored and stored["at_s"] >= grant.offered_s:  # else it is from an earlier offer
+    if stored and stored["at_s"] >= grant["offered_s"]:  # else it is from an earlier offer
         row = _merge(stored, row)
     _store(conn, row, stored is None, now_s)
 
@@ -113,13 +105,13 @@ def _announce(conn: sa.Connection, row: Row, now_s: int) -> None:
         return
     found = sa.select(releases.c.product, releases.c.version, releases.c.age_s).where(releases.c.id == row["release"])
     release = conn.execute(found).one()
-    if not shared_ids.counts(conn, row["device"], release.age_s, now_s):
+    device = conn.execute(sa.select(devices).where(devices.c.key == row["device"])).mappings().one()
+    if not shared_ids.counts(device, release.age_s, now_s):
         return
     if len(counters.begin_with(conn, _counter(row["release"]))) >= MOST_ANNOUNCED:
         return
     counters.put(conn, counter, now_s)
-    id = conn.execute(sa.select(devices.c.id).where(devices.c.key == row["device"])).scalar_one()
-    detail = {"product": release.product, "version": release.version, "device": id}
+    detail = {"product": release.product, "version": release.version, "device": device["id"]}
     detail |= {name: row[name] for name in ("reason", "cause")}
     audit.note(conn, now_s, audit.CLOUD, "release.new_failure", row["release"], **detail)
 

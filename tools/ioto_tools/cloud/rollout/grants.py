@@ -1,34 +1,29 @@
-"""Grants: which devices were offered which release, and the state of the update on each.
+"""Grants: which devices were offered which release (offers.py), and the state of the update on each.
 
-The functions take a database connection; `device` is a device's key, `release` a release's id. The column
-`releases.counts` is updated in the same transaction, as JSON:
-
-    now    {state: number of devices in this state}, without `offered`: these are all other slots in use
-    ended  {state: number of devices whose last attempt ended in it}, for the stop rule. A device that tries again is
-           still counted; devices that do not count (shared_ids.counts) are left out
+The functions take a database connection; `device` is a device's key, `release` a release's id. state_changes.py
+updates the counts of the release in the same transaction.
 
 A device occupies a rollout slot of the release from its first offer until the offer is withdrawn.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypedDict
 
 import sqlalchemy as sa
 
-from ..rules import stop_rule, update_states
-from ..rules.selection import ACTIVE, Grant
-from ..rules.update_states import FINISHED, OPEN, UNAPPLIED, WITHDRAWN
-from ..storage import audit, change_log
-from ..storage.tables import AnyRow, Row, devices, grants, releases
-from . import failures, leases, lifecycle, shared_ids
+from ..rules import failure_details, update_states
+from ..rules.failure_details import FailureDetails
+from ..rules.selection import Grant
+from ..rules.update_states import UNAPPLIED, WITHDRAWN
+from ..storage import change_log
+from ..storage.tables import Row, devices, grants, releases
+from . import failures, leases, state_changes
 
 Held = dict[str, Grant]  # the grants of a device: {release: Grant}
-Counts = dict[str | None, int]  # {state: number of devices}
 
 AT_ONCE = 500  # maximum number of grants changed in one transaction, because devices wait for it
 MOST_COUNTED = 100_000
-MOST_NAMED = 3  # groups of failures that the event of a stop names
 # The release's id, then the fields of selection.Grant in order.
 _COLUMNS = (
     grants.c.release, releases.c.version, grants.c.version, grants.c.tries, grants.c.attempt, grants.c.state,
@@ -55,92 +50,54 @@ def of_devices(conn: sa.Connection, keys: Sequence[str]) -> dict[str, Held]:
     return held
 
 
-def offer(
-    conn: sa.Connection,
-    device: str,
-    release: str,
-    version: str,
-    worker: str,
-    now_s: int,
-    moment_s: Callable[[], int],
-    known: Held,
-) -> Held:
-    """Offer the release to the device, which runs `version`, for the first time or again; return its grants.
-
-    No-op if the offer is open or not yet due, or if `known` (the grants in the worker's cache) is stale: another worker
-    may have offered a higher release. Supersedes older open offers. `moment_s()` returns the time, rounded up so that
-    no period of a rate is too short. It is called inside the transaction, which may have waited for other writers.
-    Raises leases.NoFreeSlot, leases.OutdatedCache.
-    """
-    if lifecycle.state(conn, release) != (True, ACTIVE):
-        raise leases.OutdatedCache(release)
-    held = of_device(conn, device)
-    if held != known:
-        return held
-    grant = held.get(release)
-    if grant is None or grant.state == WITHDRAWN:
-        row: Row = {"attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
-        # The slot is spent before the grant is stored, because a stored grant counts towards the rate's period.
-        leases.spend(conn, release, worker, now_s)
-        row["granted_s"] = moment_s()
-        if grant is None:
-            row.update(tries=1, state="offered", ended=None, changed_s=now_s)
-            conn.execute(grants.insert().values(device=device, release=release, **row))
-            change_log.note(conn, now_s, device)
-        else:
-            state = update_states.TABLE[WITHDRAWN]["offer"]
-            change(conn, device, release, grant, state, now_s, tries=grant.tries or 1, **row)
-    elif not _offer_again(conn, device, release, held, version, now_s):
-        return held
-    for other, each in held.items():
-        if other != release and each.state in OPEN:
-            change(conn, device, other, each, update_states.TABLE[each.state]["newer"], now_s)
-    return of_device(conn, device)
-
-
-def _offer_again(conn: sa.Connection, device: str, release: str, held: Held, version: str, now_s: int) -> bool:
-    """Offer another try to a device whose last attempt has ended; False if it is not due."""
-    grant = held[release]
-    due = None
-    if grant.state not in OPEN:
-        due = update_states.next_try(grant.state, grant.tries, grant.attempt, grant.changed_s)
-    if due is None or update_states.must_wait(due[1], grant.changed_s, now_s):
-        return False
-    more: Row = {"tries": due[0], "attempt": 0, "version": version, "offered_s": _offered_s(held, now_s)}
-    change(conn, device, release, grant, update_states.TABLE[grant.state]["offer"], now_s, **more)
-    return True
-
-
-def _offered_s(held: Held, now_s: int) -> int:
-    """The time of an offer: now, or a second after the device's last offer if that is later."""
-    return max([now_s, *(each.offered_s + 1 for each in held.values())])
-
-
 def apply_event(conn: sa.Connection, device: str, release: str, event: str, now_s: int) -> Held:
     """Apply an event that the cloud has detected itself; return the device's grants."""
     held = of_device(conn, device)
     if release in held and (state := update_states.next_state(held[release].state, event)):
-        change(conn, device, release, held[release], state, now_s)
+        change(conn, device, release, state, now_s)
         return of_device(conn, device)
     return held
 
 
 def apply_staged(conn: sa.Connection, device: str, release: str, attempt: int, now_s: int) -> Held:
     """Treat a check-in with this release staged like the report `staged`; return the device's grants."""
-    apply_report(conn, device, release, "staged", attempt, now_s)
+    apply_reports(conn, [Report(device, release, "staged", attempt, now_s)])
     return of_device(conn, device)
 
 
-def apply_report(
-    conn: sa.Connection, device: str, release: str, report: str, attempt: int, now_s: int, reason: str = ""
-) -> bool:
-    """Apply a device's report about a release that it was offered; return whether the grant has changed."""
-    grant = of_device(conn, device)[release]
-    event = update_states.event_of_report(report, reason.partition(":")[0], grant.ended)
-    found = update_states.apply_report(grant.state, grant.attempt, event, attempt)
-    if found:
-        change(conn, device, release, grant, found[0], now_s, attempt=found[1])
-    return found is not None
+class Report(NamedTuple):
+    """A device's report about a release. `attempt` 0: the client does not count its attempts."""
+
+    device: str
+    release: str
+    state: str
+    attempt: int
+    now_s: int
+    reason: str = ""
+    details: FailureDetails = failure_details.NONE
+
+
+def apply_reports(conn: sa.Connection, reports: Sequence[Report]) -> list[tuple[int, bool]]:
+    """Apply the reports, at most one of each device.
+
+    Return (attempt, has the grant changed?) of each. If the client does not count its attempts, the cloud's count is
+    used.
+    """
+    held = state_changes.stored(conn, {each.device for each in reports}, {each.release for each in reports})
+    results, changes = [], []
+    for report in reports:
+        grant = held.get((report.device, report.release))
+        attempt = report.attempt or (grant["tries"] if grant else 1)
+        found = None
+        if grant:  # before the states change: the stop rule names the failures
+            failures.record_report(conn, grant, attempt, report.state, report.reason, report.details, report.now_s)
+            event = update_states.event_of_report(report.state, report.reason.partition(":")[0], grant["ended"])
+            found = update_states.apply_report(grant["state"], grant["attempt"], event, attempt)
+        if grant and found:
+            changes.append(state_changes.Change(grant, found[0], report.now_s, {"attempt": found[1]}))
+        results.append((attempt, found is not None))
+    state_changes.store(conn, changes)
+    return results
 
 
 def rows(conn: sa.Connection, release: str, *which: sa.ColumnElement[bool]) -> list[Row]:
@@ -167,85 +124,17 @@ def retry(conn: sa.Connection, release: str, rows: Sequence[Row], now_s: int) ->
             grants.update().where(grants.c.device == grant["device"], grants.c.release == release).values(values)
         )
         change_log.note(conn, now_s, grant["device"])
-        _move_count(counts["now"], grant["state"], state)
-        _move_count(counts["ended"], grant["ended"] if grant["counted"] else None, None)
+        state_changes.move_count(counts["now"], grant["state"], state)
+        state_changes.move_count(counts["ended"], grant["ended"] if grant["counted"] else None, None)
     counts["ended"].pop(None, None)
     change_log.note(conn, now_s)
     conn.execute(releases.update().where(releases.c.id == release).values(counts=json.dumps(counts), taken=taken))
 
 
-def change(conn: sa.Connection, device: str, release: str, grant: Grant, state: str, now_s: int, **more: Any) -> None:
-    """Change a grant's state, and its columns in `more`; update the counts and apply the stop rule.
-
-    A withdrawn grant gives back its slot. It takes a slot again with a new offer (`granted_s` in `more`), or if the
-    device has applied the update after all.
-    """
-    ended = state if state in FINISHED else grant.ended
-    mine = sa.and_(grants.c.device == device, grants.c.release == release)
-    slots = (grant.state == WITHDRAWN) - (state == WITHDRAWN)
-    if slots and "granted_s" not in more:
-        more["granted_s"] = now_s if slots > 0 else 0
-    elif slots:
-        slots = 0  # offer() has spent the slot already
-    row = leases.locked(conn, release)
-    counted = conn.execute(sa.select(grants.c.counted).where(mine)).scalar()
-    counts = shared_ids.counts(conn, device, row["age_s"], now_s) if state in FINISHED else counted
-    values = {"state": state, "ended": ended, "counted": counts, "changed_s": now_s, **more}
-    conn.execute(grants.update().where(mine).values(values))
-    change_log.note(conn, now_s, device)
-    ended_before, ended = grant.ended if counted else None, ended if counts else None
-    _update_counts(conn, row, grant.state, state, ended_before, ended, now_s, slots)
-
-
-def _update_counts(
-    conn: sa.Connection,
-    row: AnyRow,
-    before: str,
-    state: str,
-    ended_before: str | None,
-    ended: str | None,
-    now_s: int,
-    slots: int,
-) -> None:
-    """Update the counts of the release `row` after a change of a device's state, and apply the stop rule.
-
-    `slots`: 1 if the device takes a slot, -1 if it gives one back.
-    """
-    counts = json.loads(row["counts"])
-    now, ends = counts.setdefault("now", {}), counts.setdefault("ended", {})
-    _move_count(now, before, state)
-    _move_count(ends, ended_before, ended)
-    now.pop("offered", None)
-    ends.pop(None, None)
-    conn.execute(
-        releases.update()
-        .where(releases.c.id == row["id"])
-        .values(counts=json.dumps(counts), taken=row["taken"] + slots)
-    )
-    if slots < 0 and row["state"] == ACTIVE and row["limit"] is not None and row["taken"] >= row["limit"]:
-        change_log.note(conn, now_s)  # all slots were taken, and one is free now
-    if (
-        state in update_states.OUTCOMES
-        and row["state"] == ACTIVE
-        and stop_rule.applies(ends, row["stop_after"], row["stop_percent"])
-    ):
-        groups = failures.groups(conn, row["id"], MOST_NAMED)
-        named = [{name: group[name] for name in ("reason", "cause", "devices")} for group in groups]
-        lifecycle.move(conn, row["id"], "stopped", now_s, audit.CLOUD, ended=ends, failures=named)
-
-
-def _move_count(counts: Counts, before: str | None, after: str | None) -> None:
-    counts[before] = counts.get(before, 0) - 1
-    counts[after] = counts.get(after, 0) + 1
-    if not counts[before]:
-        del counts[before]
-
-
-def device_counts(row: AnyRow, slots: int) -> dict[str, int]:
-    """{state: number of devices} from a release's row and the number of its slots in use."""
-    now: dict[str, int] = json.loads(row["counts"]).get("now", {})
-    offered = slots - sum(n for state, n in now.items() if state != WITHDRAWN)
-    return {"offered": offered, **now} if offered else now
+def change(conn: sa.Connection, device: str, release: str, state: str, now_s: int, **more: Any) -> None:
+    """Change a grant's state, and its columns in `more`."""
+    grant = state_changes.stored(conn, [device], [release])[device, release]
+    state_changes.store(conn, [state_changes.Change(grant, state, now_s, more)])
 
 
 class Unapplied(TypedDict):

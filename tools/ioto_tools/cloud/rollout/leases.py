@@ -12,6 +12,7 @@ Every change of a release, by an operator or by its stop rule, revokes its lease
 must lease new slots, and so see the changed release.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,17 +51,30 @@ def locked(conn: sa.Connection, release: str) -> Any:
     return conn.execute(found.with_for_update(key_share=True)).mappings().first()
 
 
-def spend(conn: sa.Connection, release: str, worker: str, now_s: int) -> None:
-    """Spend one slot of the release, from the worker's lease or a new block. Raises NoFreeSlot, OutdatedCache."""
-    if not _spend_leased(conn, release, worker, now_s):
+def all_locked(conn: sa.Connection, updates: Iterable[str]) -> Any:
+    """The rows of the releases `updates` (mappings), locked until the transaction ends."""
+    found = sa.select(releases).where(queries.among(conn, releases.c.id, updates)).with_for_update(key_share=True)
+    return conn.execute(found).mappings().all()
+
+
+def spend(conn: sa.Connection, release: str, worker: str, most: int, now_s: int) -> int:
+    """Spend at most `most` slots of the release, from the worker's lease or a new block; return their number.
+
+    Raises NoFreeSlot, OutdatedCache if there is none.
+    """
+    spent = _spend_leased(conn, release, worker, most, now_s)
+    if not spent:
         _lease_block(conn, release, worker, now_s)
-        _spend_leased(conn, release, worker, now_s)
+        spent = _spend_leased(conn, release, worker, most, now_s)
+    return spent
 
 
-def _spend_leased(conn: sa.Connection, release: str, worker: str, now_s: int) -> bool:
-    own = sa.and_(leases.c.release == release, leases.c.worker == worker, leases.c.places > 0)
-    spent = leases.update().where(own).values(places=leases.c.places - 1, until_s=now_s + LEASE_S)
-    return conn.execute(spent).rowcount == 1
+def _spend_leased(conn: sa.Connection, release: str, worker: str, most: int, now_s: int) -> int:
+    own = sa.and_(leases.c.release == release, leases.c.worker == worker)
+    places: int = conn.execute(sa.select(leases.c.places).where(own)).scalar() or 0
+    if spent := min(places, most):
+        conn.execute(leases.update().where(own).values(places=places - spent, until_s=now_s + LEASE_S))
+    return spent
 
 
 def _lease_block(conn: sa.Connection, release: str, worker: str, now_s: int) -> None:
@@ -69,7 +83,10 @@ def _lease_block(conn: sa.Connection, release: str, worker: str, now_s: int) -> 
         raise OutdatedCache(release)
     # A lease that ends too far in the future was written with a wrong clock: treat it as ended.
     ended = sa.or_(leases.c.until_s < now_s, leases.c.until_s > now_s + 2 * LEASE_S)
-    taken = row["taken"] - _delete(conn, leases.c.release == release, ended)
+    taken = row["taken"]
+    if returned := _delete(conn, leases.c.release == release, ended):
+        taken -= returned
+        conn.execute(releases.update().where(releases.c.id == release).values(taken=taken))
     left = free_slots(conn, row, taken, now_s)
     block = BLOCK if left is None else min(BLOCK, max(1, left // PART))
     conn.execute(releases.update().where(releases.c.id == release).values(taken=taken + block))

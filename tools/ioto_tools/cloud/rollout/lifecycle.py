@@ -3,6 +3,7 @@
 One transaction changes the row, revokes the leases, writes the audit row and records the change for the workers.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -62,8 +63,7 @@ def change(
     audit.note(conn, now_s, who, "release." + action, row["id"], **detail)
 
 
-def state(conn: sa.Connection, release: str) -> tuple[bool, str] | None:
-    """(enabled, state) of the release, or None if it does not exist."""
-    found = sa.select(releases.c.enabled, releases.c.state).where(releases.c.id == release)
-    row = conn.execute(found).first()
-    return None if row is None else tuple(row)
+def offered(conn: sa.Connection, updates: Iterable[str]) -> set[str]:
+    """Those of the releases `updates` that are enabled and active."""
+    found = sa.select(releases.c.id).where(queries.among(conn, releases.c.id, updates))
+    return set(conn.execute(found.where(releases.c.enabled, releases.c.state == ACTIVE)).scalars())

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ..http.errors import Unavailable
 from ..storage import queries
 from ..storage.tables import releases, samples
-from . import grants, leases
+from . import leases, state_changes
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -37,7 +37,7 @@ def take(conn: sa.Connection, now_s: int) -> None:
     """Add a row for each release whose counts have changed."""
     slots, last = leases.slots_in_use(conn), _newest(conn)
     for row in conn.execute(sa.select(releases.c.id, releases.c.counts)).mappings().all():
-        counts = json.dumps(grants.device_counts(row, slots[row["id"]]), sort_keys=True)
+        counts = json.dumps(state_changes.device_counts(row, slots[row["id"]]), sort_keys=True)
         if counts != last.get(row["id"], "{}"):
             new = queries.upsert(conn, samples).values(release=row["id"], at_s=now_s, counts=counts)
             conn.execute(new.on_conflict_do_nothing())

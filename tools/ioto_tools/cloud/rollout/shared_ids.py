@@ -90,11 +90,10 @@ def clear_signs(conn: sa.Connection, device: str) -> None:
     conn.execute(devices.update().where(devices.c.key == device).values(row))
 
 
-def counts(conn: sa.Connection, device: str, age_s: int, now_s: int) -> bool:
+def counts(device: AnyRow, age_s: int, now_s: int) -> bool:
     """Do the device's update outcomes count for the stop rule of a release with this `age_s`?"""
-    found = sa.select(devices.c.first_s, devices.c.vouched, devices.c.shared_s).where(devices.c.key == device)
-    row = conn.execute(found).one()
-    return row.shared_s is None and (row.vouched or not update_states.is_new(row.first_s, age_s, now_s))
+    old = device["vouched"] or not update_states.is_new(device["first_s"], age_s, now_s)
+    return old and device["shared_s"] is None
 
 
 class Doubt(NamedTuple):

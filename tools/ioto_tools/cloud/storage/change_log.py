@@ -4,6 +4,8 @@ A change is recorded in the transaction that makes it. Write transactions run on
 visible in ascending order, and a worker only needs to read the rows after the last number that it has seen.
 """
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from .tables import changes
@@ -14,6 +16,11 @@ KEPT_S = 3600  # older rows are deleted; a worker that has not read the log for 
 def note(conn: sa.Connection, now_s: int, device: str | None = None) -> None:
     """Record a change of the device (its key); None: of the products and releases."""
     conn.execute(changes.insert().values(device=device, at_s=now_s))
+
+
+def note_devices(conn: sa.Connection, now_s: int, keys: Iterable[str]) -> None:
+    """Record a change of each of the devices `keys`."""
+    conn.execute(changes.insert(), [{"device": key, "at_s": now_s} for key in keys])
 
 
 def last(conn: sa.Connection) -> int:

@@ -4,8 +4,9 @@ Each function takes a connection in a transaction (`Database.read` or `write`). 
 PostgreSQL.
 """
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -23,6 +24,14 @@ _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 def upsert(conn: sa.Connection, table: sa.Table) -> Any:
     """An INSERT with `on_conflict_do_update` and `on_conflict_do_nothing`, for the connection's database."""
     return _INSERT[conn.dialect.name](table)
+
+
+def among(conn: sa.Connection, column: sa.Column[str], values: Iterable[str]) -> sa.ColumnElement[bool]:
+    """`column IN values`, with one parameter, so that the statement is the same for any number of values."""
+    if conn.dialect.name == "postgresql":
+        return column == sa.any_(sa.literal(list(values), postgresql.ARRAY(sa.String)))
+    each = sa.func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(sa.select(each.c.value))
 
 
 def _rows(found: sa.Result[Any]) -> list[Row]:
@@ -228,20 +237,30 @@ def silent(now_s: int) -> sa.ColumnElement[bool]:
 # ---- reports
 
 
-def add_report(conn: sa.Connection, device: str, release: str, attempt: int, state: str, row: Row, news: bool) -> None:
-    """Store the report `row`, or count it if one with the same device, release, attempt and state is stored already.
+def add_reports(conn: sa.Connection, rows: Sequence[Row], news: bool) -> None:
+    """Store the reports `rows`. If one with the same device, release, attempt and state is stored already, count it.
 
-    `news`: the report has changed the grant. So it is about another offer than the stored report,
-    and replaces it.
+    `news`: the reports have changed their grants. So each is about another offer than the stored report, and replaces
+    that.
     """
-    new = upsert(conn, reports).values(device=device, release=release, attempt=attempt, state=state, times=1, **row)
-    again = {"times": reports.c.times + 1, **(row if news else {})}
-    conn.execute(new.on_conflict_do_update(index_elements=list(reports.primary_key), set_=again))
+    if rows:
+        conn.execute(_add_reports(conn.dialect.name, news), rows)
 
 
-def unknown_report(conn: sa.Connection, device: str) -> None:
-    """Count a report about an unknown update."""
-    conn.execute(devices.update().where(devices.c.key == device).values(unknown_reports=devices.c.unknown_reports + 1))
+@functools.cache
+def _add_reports(dialect: str, news: bool) -> Any:
+    new: Any = _INSERT[dialect](reports)
+    new = new.values({column.name: sa.bindparam(column.name) for column in reports.c} | {"times": 1})
+    kept = "device", "release", "attempt", "state", "times"
+    replaced = {column.name: column for column in new.excluded if news and column.name not in kept}
+    again = {"times": reports.c.times + 1, **replaced}
+    return new.on_conflict_do_update(index_elements=list(reports.primary_key), set_=again)
+
+
+def count_unknown_reports(conn: sa.Connection, keys: Iterable[str]) -> None:
+    """Count a report about an unknown update for each of the devices `keys`."""
+    more = devices.update().values(unknown_reports=devices.c.unknown_reports + 1)
+    conn.execute(more.where(among(conn, devices.c.key, keys)))
 
 
 _STEP = sa.case({state: step for step, state in enumerate(REPORTS)}, value=reports.c.state)

@@ -1,7 +1,7 @@
 """A site's database: reads, writes and deferred writes, with the same behaviour for SQLite and PostgreSQL."""
 
 import copy
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Protocol, Self, TypeVar, TypeVarTuple
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from .tables import Row
 from .writer import Writer
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Arguments = TypeVarTuple("Arguments")
 
 
@@ -64,6 +65,21 @@ class Database:
         if self._products is not None:
             return writer.write(_limit, self._products, function, *arguments)
         return writer.write(function, *arguments)
+
+    async def write_batched(
+        self, function: Callable[[sa.Connection, list[Item]], Sequence[T | Exception]], item: Item
+    ) -> T:
+        """Await the result for `item` of function(conn, [item, ...]), after its changes are on the disk.
+
+        All items that wait for the writer are passed in one call. A result that is an exception is raised.
+        """
+        if self._writer:
+            found: T | Exception = await self._writer.write_batched(function, item)
+        else:
+            [found] = self.transactions.write(function, [item])
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def write_later(self, function: WriteRows, key: Hashable, row: Row) -> None:
         """Call function(conn, [row, ...]) within a second, with the last row of each key.

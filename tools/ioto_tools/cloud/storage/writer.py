@@ -1,8 +1,10 @@
 """The writer thread: all writes that are requested during a transaction share the next transaction."""
 
+import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar, TypeVarTuple
 
 import sqlalchemy as sa
@@ -29,13 +31,19 @@ class Writer(threading.Thread):
 
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Return function(conn, *arguments) after its transaction is committed."""
-        job = group_commit.Job(function, *arguments)
+        result: T = self._submit(group_commit.Job(function, *arguments)).result()
+        return result
+
+    async def write_batched(self, function: Callable[[sa.Connection, list[Any]], Sequence[Any]], item: Any) -> Any:
+        """Like write(), for one item of a batch function (group_commit.py); blocks no thread while it waits."""
+        return await asyncio.wrap_future(self._submit(group_commit.ItemJob(function, item)))
+
+    def _submit(self, job: group_commit.Job) -> Future[Any]:
         with self._queue_lock:
             if not self._open:
                 raise Unavailable("the site is closed")
             self._queue.put(job)
-        result: T = job.done.result()
-        return result
+        return job.done
 
     def close(self) -> None:
         """Finish all earlier writes, then stop the thread."""
