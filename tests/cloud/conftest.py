@@ -9,6 +9,7 @@ from ioto_tools.cloud.site.site import Site
 from postgresql_server import PostgresqlServer
 from s3_server import S3Server
 from site_kinds import InFolder, OnServers
+from webhook_listener import Listener
 
 
 def pytest_generate_tests(metafunc):
@@ -108,3 +109,12 @@ def serve(tmp_path):
             process.send_signal(signal.SIGINT)
             process.wait(20)
         process.stdout.close()
+
+
+@pytest.fixture
+def listener():
+    made = Listener()
+    yield made
+    made.hold.set()
+    made.shutdown()
+    made.server_close()

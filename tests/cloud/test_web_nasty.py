@@ -53,6 +53,9 @@ QUERIES = {  # query parameters of the pages, besides `id`
     "publish": ("product",),
     "progress": ("seen",),
     "audit": ("subject", "before"),
+    "product": ("archived",),
+    "groups": ("name",),
+    "group-devices": ("name",),
     "sign-in": ("next",),
 }
 FORMS = {
@@ -63,7 +66,11 @@ FORMS = {
     "dry-run": ("product", "version", "group", "policy", "limit", "start", "end", "so_far"),
     "publish": ("product", "version", "description", "group", "policy"),
     "device": ("id", "action", "version"),
-    "tokens": ("name", "scope", "lifetime", "revoke"),
+    "tokens": ("name", "scope", "lifetime", "products", "revoke"),
+    "retire": ("id", "action"),
+    "product-settings": ("id", "keep_images", "action"),
+    "groups": ("name", "policy", "remove"),
+    "webhooks": ("url", "events", "remove", "test"),
 }
 GOOD = {"id": "D1", "product": "thermo", "version": "3.0.0", "name": "n", "scope": "read", "action": "pin"}
 
@@ -105,9 +112,9 @@ def test_malicious_forms(cloud, operator):
         for name, nasty in itertools.product(names, NASTY):
             value = cloud.update if nasty == "UPDATE" else nasty
             good = {
-                each: cloud.update if page in ("release", "terms") and each == "id" else GOOD.get(each, "")
+                each: cloud.update if page in ("release", "terms", "retire") and each == "id" else GOOD.get(each, "")
                 for each in names
-                if each != "revoke"
+                if each not in ("revoke", "remove", "test")
             }
             body = encoded({"form": token, **good, name: value}).encode()
             headers = {

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases import deletion, retention
 from ioto_tools.cloud.releases import publish as publishing
@@ -55,11 +56,10 @@ class _Number(click.ParamType):
     name = "N"
 
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
-        if value == "all":
-            return 0
-        if not (value.isascii() and value.isdigit() and 0 < int(value[:9]) <= retention.MOST):
-            self.fail("%s: expected: a number from 1 to %d, or all" % (value, retention.MOST), param, context)
-        return int(value)
+        try:
+            return retention.parse_keep_images(value) or 0
+        except CloudError as e:
+            self.fail(str(e), param, context)
 
 
 @product.command("set")

@@ -1,7 +1,6 @@
 """`ioto webhook`: thin wrappers around ioto_tools.cloud."""
 
 import asyncio
-import json as json_module
 
 import click
 
@@ -85,16 +84,8 @@ def webhook_test(id: str, data: str) -> None:
     from ioto_tools.cloud.operators import webhook_delivery, webhooks
 
     with open_site(data) as site:
-        found = site.database.read(webhooks.find, id)
-        event = {
-            "id": 0,
-            "at_s": site.now_s(),
-            "who": site.who,
-            "action": "webhook.test",
-            "subject": id,
-            "detail": json_module.dumps({}),
-        }
-        error = asyncio.run(webhook_delivery.post({**found, **event}, site.now_s()))
+        url = site.database.read(webhooks.find, id)["url"]
+        error = asyncio.run(webhook_delivery.post_test(site, id))
     if error:
-        raise click.ClickException(printable("webhook %s: %s: %s" % (id, found["url"], error)))
-    click.echo("webhook %s: %s has accepted the event" % (id, found["url"]))
+        raise click.ClickException(printable("webhook %s: %s: %s" % (id, url, error)))
+    click.echo("webhook %s: %s has accepted the event" % (id, url))

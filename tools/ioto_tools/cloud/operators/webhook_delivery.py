@@ -88,6 +88,12 @@ async def _post_in_turn(site: "Site", database: Ask, rows: list[Row]) -> None:
         await database(site.database.write, webhooks.record_outcome, row, error, site.now_s())
 
 
+async def post_test(site: "Site", id: str) -> str:
+    """Post a signed test event to the webhook now; return "" or an error text. Raises Missing if there is none."""
+    event = {"id": 0, "at_s": site.now_s(), "who": site.who, "action": "webhook.test", "subject": id, "detail": "{}"}
+    return await post({**site.database.read(webhooks.find, id), **event}, site.now_s())
+
+
 async def post(row: Row, now_s: int) -> str:
     """Post one row; return "" or an error text.
 

@@ -115,9 +115,14 @@ def _delete_product(conn: sa.Connection, word: str, now_s: int, who: str) -> Row
     return {"id": found["id"], "name": found["name"]}
 
 
-def product_obstacle(site: "Site", word: str) -> str | None:
-    """Why the product can't be deleted; None if it can."""
-    return site.database.read(lambda conn: _product_obstacle(conn, overview.find_product(conn, word)))
+def product_settings(site: "Site", word: str) -> Row:
+    """{product, obstacle}: the product's row, and why it can't be deleted, None if it can."""
+    return site.database.read(_product_settings, word)
+
+
+def _product_settings(conn: sa.Connection, word: str) -> Row:
+    found = overview.find_product(conn, word)
+    return {"product": found, "obstacle": _product_obstacle(conn, found)}
 
 
 def _product_obstacle(conn: sa.Connection, product: Row) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..http.errors import Unavailable
+from ..http.errors import CloudError, Unavailable
 from ..operators import overview
 from ..rollout import leases
 from ..rules import selection
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 MOST = 1000  # images that a product can be set to keep
 _log = logging.getLogger("ioto.cloud")
+
+
+def parse_keep_images(text: str) -> int | None:
+    """The number of images in `text`; None for `all`. CloudError if it is invalid."""
+    if text.strip() == "all":
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MOST):
+        raise CloudError("images to keep: %s: expected: a number from 1 to %d, or all" % (text[:40], MOST))
+    return int(text)
 
 
 def set_keep_images(site: "Site", word: str, n: int | None) -> Row:

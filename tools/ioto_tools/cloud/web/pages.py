@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
 from . import assets, devices, products, publishing, releases, sign_in, tokens_and_audit
+from .administration import groups, retire, webhooks
 from .dispatch import form_route, page_route
 
 PAGES = (
@@ -18,6 +19,10 @@ PAGES = (
     page_route("/release", releases.show),
     form_route("/release", releases.act, "publish"),
     form_route("/terms", releases.set_terms, "publish"),
+    page_route("/retire", retire.show, "admin"),
+    form_route("/retire", retire.act, "admin"),
+    page_route("/product-settings", retire.product, "admin"),
+    form_route("/product-settings", retire.change_product, "admin"),
     page_route("/progress", releases.progress),
     page_route("/samples", releases.history),
     page_route("/publish", publishing.form, "publish"),
@@ -30,6 +35,11 @@ PAGES = (
     page_route("/device-export", devices.export),
     page_route("/device", devices.show),
     form_route("/device", devices.act, "admin"),
+    page_route("/groups", groups.index, whole_site=True),
+    form_route("/groups", groups.change, "publish", whole_site=True),
+    page_route("/group-devices", groups.devices, whole_site=True),
+    page_route("/webhooks", webhooks.index, "admin", whole_site=True),
+    form_route("/webhooks", webhooks.change, "admin", whole_site=True),
     page_route("/tokens", tokens_and_audit.tokens, "admin", whole_site=True),
     form_route("/tokens", tokens_and_audit.change_tokens, "admin", whole_site=True),
     page_route("/audit", tokens_and_audit.audit),

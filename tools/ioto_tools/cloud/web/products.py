@@ -17,4 +17,6 @@ def new(site: Site, request: PageRequest) -> Redirect:
 
 def show(site: Site, request: PageRequest) -> Page:
     product = publishing.product_of(site, request.query.get("id", ""))
-    return Page("product.html", {"product": product, "releases": overview.updates(site, product["id"])})
+    archived = bool(request.query.get("archived"))
+    found = overview.updates(site, product["id"], archived)
+    return Page("product.html", {"product": product, "releases": found, "archived": archived})

@@ -57,7 +57,8 @@ def check(site: Site, request: PageRequest) -> Page:
     """Warnings about the policy in the form, or its error."""
     text = request.form.get("policy", "")
     try:
-        found = term_warnings.of_policy(site, _product(site, request.form), text) if text.strip() else []
+        check = term_warnings.of_search if request.form.get("search") else term_warnings.of_policy
+        found = check(site, _product(site, request.form), text) if text.strip() else []
     except policy.PolicyError as e:
         line = text.splitlines()[e.line - 1 : e.line] or [""]
         return Page("policy-check.html", {"error": str(e), "line": line[0], "caret": " " * (e.column - 1) + "^"})

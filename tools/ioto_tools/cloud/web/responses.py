@@ -79,7 +79,7 @@ PageResponse = Page | JsonData | Download | Redirect
 Action = tuple[str, str, str | None]  # (action, text of its button, confirmation question)
 
 
-def link(name: str, **query: object) -> str:
+def link(name: str, /, **query: object) -> str:
     """The relative link to the page `name`."""
     given = urlencode({name: value for name, value in query.items() if value not in (None, "")})
     return name + ("?" + given if given else "")

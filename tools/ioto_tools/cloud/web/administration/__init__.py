@@ -1,0 +1,1 @@
+"""Pages for administrators: deleting and archiving, settings of a product, groups, webhooks."""
