@@ -59,6 +59,16 @@ def test_pages_without_failures_and_health(cloud):
         assert "Failures" not in page and "Health" not in page
 
 
+@pytest.mark.parametrize("name", [*HEALTH, "up"])
+def test_a_board_that_sends_only_a_part_of_the_health(cloud, name):
+    sent = {"up": 5} if name == "up" else {"health": {name: {"x": 5} if name == "app" else HEALTH[name]}}
+    cloud.check_in("D1", cloud.device(), "1.0.0", **sent)
+    reply = Session(cloud).get("device?id=D1")
+    assert reply.status == 200 and ("x" if name == "app" else name) in text(reply).partition("Health ")[2]
+    output = CliRunner(env={"IOTO_DATA": str(cloud.site.data)}).invoke(main, ("device", "show", "D1")).output
+    assert "\nHealth " in output
+
+
 def test_the_commands_show_failures_as_text(failed):
     def run(*arguments):
         return CliRunner(env={"COLUMNS": "200", "IOTO_DATA": str(failed.site.data)}).invoke(main, arguments).output
