@@ -123,7 +123,10 @@ def check_in(cloud, id, token, hour):
         "id": id, "product": PRODUCT, "version": "1.0.0", "iotoVersion": "0.1.0", "model": "thermo", "region": "north",
         "pro": True,
         "memory": 256, "chip": 0, "slotSize": 1703936, "accepts": ["raw"], "uptime": hour * 3600,
-        "rssi": -60 - hour % 7,
+        "health": {
+            "free": 81920 - hour * 16, "least": 40960, "resets": {"power": 1, "soft": hour % 3}, "rssi": -60 - hour % 7,
+            "fs": 524288, "app": {"queue": hour, "errors": 0, "temperature": 21.5, "battery": 3.31},
+        },
     }  # fmt: skip
     return request("POST", "/tok/provision/update", "127.0.0.1:%d" % cloud.port, token, json.dumps(body).encode())
 

@@ -14,7 +14,7 @@ from ..rollout.shared_ids import SLACK_S
 from ..rules.selection import Grant
 from ..rules.update_states import CLOCK_TOLERANCE_S, SUPERSEDED, UNAPPLIED, next_state
 from ..storage.tables import devices, tokens
-from .tokens import is_cacheable
+from .tokens import SEVERAL, is_cacheable
 
 MOST = 100_000
 _START_TOLERANCE_S = 10  # a board's start time is not exact
@@ -68,34 +68,32 @@ class CachedDevice:
             self.last = release, semver.parse(held[release].version), semver.parse(held[release].before)
 
 
+_LOADED = sa.select(*(devices.c[name] for name in _COLUMNS), tokens, SEVERAL).join(
+    devices, devices.c.key == tokens.c.device
+)
+_LOADED = _LOADED.where(tokens.c.hash == sa.bindparam("token"), tokens.c.ended_s.is_(None))
+
+
 def load_device(conn: sa.Connection, hash: str) -> CachedDevice | None:
     """The device whose token has this hash, or None."""
-    columns = [devices.c[name] for name in _COLUMNS]
-    found = (
-        sa.select(*columns)
-        .join(tokens, tokens.c.device == devices.c.key)
-        .where(tokens.c.hash == hash, tokens.c.ended_s.is_(None))
-    )
-    row = conn.execute(found).first()
+    row = conn.execute(_LOADED, {"token": hash}).mappings().first()
     if row is None:
         return None
-    pin = row.pin and semver.parse(row.pin)
-    since_s = 0 if row.vouched else row.first_s
-    ran = semver.parse(row.version) if row.version and semver.is_valid(row.version) else None
+    runs, pin = row["version"], row["pin"]
     known = CachedDevice(
-        row.key,
-        row.id,
-        row.product,
-        row.removed_s is not None,
-        row.claimed,
-        is_cacheable(conn, hash),
-        pin,
-        since_s,
-        ran,
-        row.booted_s,
-        row.shared_s is not None,
+        key=row["key"],
+        id=row["id"],
+        product=row["product"],
+        removed=row["removed_s"] is not None,
+        claimed=row["claimed"],
+        is_cacheable=is_cacheable(conn, row),
+        pin=pin and semver.parse(pin),
+        since_s=0 if row["vouched"] else row["first_s"],
+        ran=semver.parse(runs) if runs and semver.is_valid(runs) else None,
+        booted_s=row["booted_s"],
+        shared=row["shared_s"] is not None,
     )
-    known.set_grants(grants.of_device(conn, row.key))
+    known.set_grants(grants.of_device(conn, row["key"]))
     return known
 
 

@@ -170,14 +170,15 @@ def _is_silent_since_restore(conn: sa.Connection, device: Row) -> bool:
 
 
 _other = tokens.alias()
-_OWNED = sa.select(
-    tokens,
-    *(devices.c[name] for name in ("id", "product", "removed_s", "claimed")),
+# A column: are other tokens of the device in use too?
+SEVERAL = (
     sa.exists()
     .where(_other.c.device == tokens.c.device, _other.c.hash != tokens.c.hash)
     .where(_other.c.used_s.is_not(None), _other.c.ended_s.is_(None))
-    .label("several"),  # other tokens of the device are in use too
-).join(devices, devices.c.key == tokens.c.device)
+    .label("several")
+)
+_OWNED = sa.select(tokens, *(devices.c[name] for name in ("id", "product", "removed_s", "claimed")), SEVERAL)
+_OWNED = _OWNED.join(devices, devices.c.key == tokens.c.device)
 
 
 def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.RowMapping:
@@ -270,13 +271,12 @@ def _newer(conn: sa.Connection, found: sa.RowMapping) -> list[str]:
     return used[used.index(found["hash"]) + 1 :]
 
 
-def is_cacheable(conn: sa.Connection, hash: str) -> bool:
-    """Can the token be used without side effects?
+def is_cacheable(conn: sa.Connection, found: sa.RowMapping) -> bool:
+    """Can the token of the row `found`, which has the column SEVERAL, be used without side effects?
 
     If so, a worker may cache it until a change of its device is recorded.
     """
-    found = conn.execute(sa.select(tokens).where(tokens.c.hash == hash)).mappings().one()
-    return found["used_s"] is not None and not found["rotate"] and not _newer(conn, found)
+    return found["used_s"] is not None and not found["rotate"] and not (found["several"] and _newer(conn, found))
 
 
 def _end_newer(conn: sa.Connection, found: sa.RowMapping, now_s: int) -> None:

@@ -16,7 +16,7 @@ from ..rules import failure_details, update_states
 from ..rules.failure_details import FailureDetails
 from ..rules.selection import Grant
 from ..rules.update_states import UNAPPLIED, WITHDRAWN
-from ..storage import change_log
+from ..storage import change_log, queries
 from ..storage.tables import Row, devices, grants, releases
 from . import failures, leases, state_changes
 
@@ -31,21 +31,19 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+_HELD = sa.select(grants.c.device, *_COLUMNS).join(releases, releases.c.id == grants.c.release)
+_HELD_BY_ONE = _HELD.where(grants.c.device == sa.bindparam("key"))
+
+
 def of_device(conn: sa.Connection, device: str) -> Held:
     """The grants of a device: {release: Grant}."""
-    found = sa.select(*_COLUMNS).join(releases, releases.c.id == grants.c.release).where(grants.c.device == device)
-    return {release: Grant(*values) for release, *values in conn.execute(found)}
+    return {release: Grant(*values) for _, release, *values in conn.execute(_HELD_BY_ONE, {"key": device})}
 
 
 def of_devices(conn: sa.Connection, keys: Sequence[str]) -> dict[str, Held]:
     """The grants of several devices: {device: {release: Grant}}, without the devices that have none."""
-    found = (
-        sa.select(grants.c.device, *_COLUMNS)
-        .join(releases, releases.c.id == grants.c.release)
-        .where(grants.c.device.in_(keys))
-    )
     held: dict[str, Held] = {}
-    for device, release, *values in conn.execute(found):
+    for device, release, *values in conn.execute(_HELD.where(queries.among(conn, grants.c.device, keys))):
         held.setdefault(device, {})[release] = Grant(*values)
     return held
 
