@@ -263,9 +263,9 @@ def test_page_shows_the_filter_and_each_count_is_a_link_to_its_list(fleet):
         for link, words in links:
             n = int(re.search(r"\d+", re.sub(r"<[^>]*>", "", words))[0])
             assert len(re.findall('<a href="device\\?', operator.get(link.replace("&amp;", "&")).body.decode())) == n
-    assert "registered=1+day" not in operator.get("").body.decode()
+    assert "registered=1+day" not in operator.get("products").body.decode()
     fleet.register("NEW")
-    assert "devices?product=%s&amp;registered=1+day" % PRODUCT in operator.get("").body.decode()
+    assert "devices?product=%s&amp;registered=1+day" % PRODUCT in operator.get("products").body.decode()
 
 
 def test_page_counts_the_list(fleet, monkeypatch):

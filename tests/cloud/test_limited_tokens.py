@@ -312,7 +312,7 @@ def test_command_and_page(cloud, ioto):
     operator.post("tokens", {"name": "web3", "scope": "read", "products": " "})
     assert operator_tokens.listed(cloud.site)[-1]["products"] is None
     limited = Session(cloud, "limited", "admin", products=[PRODUCT])
-    body = limited.get("").body.decode()
+    body = limited.get("products").body.decode()
     assert (
         'href="tokens"' not in body and "New product" not in body and 'href="tokens"' in operator.get("").body.decode()
     )

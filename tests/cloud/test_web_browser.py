@@ -105,7 +105,7 @@ class Operator(Visitor):
 
 def publish(operator, image, version):
     page = operator.page
-    page.get_by_role("link", name="thermo").click()
+    page.get_by_role("link", name="thermo").first.click()
     page.get_by_role("link", name="Publish a release").click()
     page.get_by_label("Version").fill(version)
     page.get_by_label("Image", exact=True).set_input_files(image)
@@ -210,10 +210,19 @@ def look_around(operator):
     page.get_by_role("link", name="roof-12").click()
     operator.waits_for("not offered: it is cancelled")
     operator.shot("device")
-    for name in ("Audit", "Products", "Tokens"):
+    for name in ("Audit", "Overview", "Products", "Tokens"):
         page.get_by_role("link", name=name, exact=True).click()
-        page.get_by_role("heading", level=1).wait_for()
+        page.get_by_role("heading", level=1, name=name).wait_for()
+        if name == "Overview":
+            versions_are_drawn(operator)
         operator.shot(name.lower())
+
+
+def versions_are_drawn(operator):
+    page = operator.page
+    page.locator(".versions .u-legend tr", has_text="1.0.0").get_by_text("24").wait_for()
+    assert page.locator(".versions canvas").bounding_box()["width"] > 200
+    operator.waits_for("devices failed to update to thermo 1.1.0 within a day: checksum_mismatch")
 
 
 def by_keyboard(operator):

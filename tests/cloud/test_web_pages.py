@@ -34,13 +34,13 @@ def set_row(conn, table, id, **values):
 def test_products_are_listed_and_created(cloud, operator):
     assert operator.post("products", {"name": "gate", "id": "G8"}).headers["location"] == "product?id=G8"
     assert [each["name"] for each in overview.products(cloud.site)] == ["gate", "thermo"]
-    assert "gate G8 0 0 thermo PRODUCT7 0 0" in text(operator.get(""))
+    assert "gate G8 0 0 thermo PRODUCT7 0 0" in text(operator.get("products"))
     for name in ("gate", "", "a b", "ä", "x" * 65, "<script>"):
         reply = operator.post("products", {"name": name}, hx_request="true")
         if name != "<script>":
             assert reply.status in REFUSED and problem(reply).startswith("product ")
             assert reply.headers["hx-retarget"] == "#problem"
-    assert b"<script>" not in operator.get("").body and b"&lt;script&gt;" in operator.get("").body
+    assert b"<script>" not in operator.get("products").body and b"&lt;script&gt;" in operator.get("products").body
 
 
 def test_empty_states(cloud, operator):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import sqlalchemy as sa
 
 from ..rules import stop_rule, update_states
-from ..storage import counters
+from ..storage import counters, queries
 from ..storage.tables import Row, devices, grants, products, releases, reports, webhooks
 from .housekeeping import FREE_BYTES
 
@@ -39,8 +39,11 @@ class Item(TypedDict):
 
 
 def items(site: "Site", conn: sa.Connection, now_s: int, fleet: Sequence[Row]) -> list[Item]:
-    """Everything that needs attention, in the order of KINDS. `fleet`: the result of fleet_samples.current()."""
-    return [
+    """Everything that needs attention, in the order of KINDS. `fleet`: the result of fleet_samples.current().
+
+    An operator whose token is limited to products sees only items about these.
+    """
+    found = [
         *_stopped(conn),
         *_failures(conn, now_s),
         *_of_products(fleet, "silent", "later than usual with the next check-in", silent="yes", sort="seen"),
@@ -49,10 +52,10 @@ def items(site: "Site", conn: sa.Connection, now_s: int, fleet: Sequence[Row]) -
         *_suspicious(
             conn, "refused", devices.c.refused_s, now_s - DAY_S, "registrations with the id %s of %s were refused"
         ),
-        *_failing_webhooks(conn),
-        *_disk(site),
-        *_backup(site, conn, now_s),
     ]
+    if queries.products_allowed(conn) is None:
+        found += [*_failing_webhooks(conn), *_disk(site), *_backup(site, conn, now_s)]
+    return found
 
 
 def _number(n: int, most: int = 0) -> str:
@@ -61,6 +64,7 @@ def _number(n: int, most: int = 0) -> str:
 
 def _stopped(conn: sa.Connection) -> Iterator[Item]:
     found = sa.select(releases, products.c.name).join(products).where(releases.c.state == "paused", releases.c.enabled)
+    found = found.where(queries.visible(conn, releases.c.product))
     for row in conn.execute(found.order_by(products.c.name, releases.c.id.desc())).mappings():
         ended = json.loads(row["counts"]).get("ended", {})
         if stop_rule.applies(ended, row["stop_after"], row["stop_percent"]):
@@ -78,7 +82,10 @@ def _stopped(conn: sa.Connection) -> Iterator[Item]:
 def _failures(conn: sa.Connection, now_s: int) -> Iterator[Item]:
     """The most frequent reasons of devices that failed within the last day, for each release."""
     bad = grants.c.state.in_(sorted(update_states.FAILURES))
-    new = sa.select(grants).where(bad, grants.c.changed_s > now_s - DAY_S).limit(MOST_READ).cte("new")
+    some = sa.select(grants).where(bad, grants.c.changed_s > now_s - DAY_S).limit(MOST_READ)
+    if queries.products_allowed(conn) is not None:
+        some = some.join(releases).where(queries.visible(conn, releases.c.product))
+    new = some.cte("new")
     about = sa.and_(
         reports.c.device == new.c.device, reports.c.release == new.c.release, reports.c.attempt == new.c.attempt,
         reports.c.state == sa.case((new.c.state == "unfit", "refused"), else_=new.c.state),
@@ -121,6 +128,7 @@ def _suspicious(conn: sa.Connection, kind: str, column: sa.Column[int], after_s:
     """The devices whose time in `column`, which is indexed, is later than `after_s`; the newest first."""
     found = sa.select(devices.c.id, devices.c.product, products.c.name).join(products)
     found = found.where(column.is_not(None), column > after_s, devices.c.removed_s.is_(None))
+    found = found.where(queries.visible(conn, devices.c.product))
     for row in conn.execute(found.order_by(column.desc(), devices.c.id).limit(MOST_ITEMS)):
         yield {
             "kind": kind,

@@ -10,7 +10,7 @@ from ioto import semver
 
 from ..operators import overview
 from ..rollout import fleet_samples
-from ..storage import counters
+from ..storage import counters, queries
 from ..storage.tables import Row
 from . import attention
 
@@ -26,20 +26,21 @@ def of_site(site: "Site") -> Row:
     """What needs attention, and the numbers of all products.
 
     {attention: [attention.Item], products: [fleet_samples.current()], devices, checked_in, updated, silent, unclaimed:
-    the sums of all products, free_bytes: on the disk of the site's folder, backed_up_s: time of the last backup}.
+    the sums of all products, free_bytes: on the disk of the site's folder, backed_up_s: time of the last backup, or
+    None}. For an operator whose token is limited to products: only these, and the last two are None.
     """
-    now_s = site.now_s()
-    found = site.database.read(_of_site, site, now_s)
-    return {**found, "free_bytes": shutil.disk_usage(site.data).free}
+    return site.database.read(_of_site, site, site.now_s())
 
 
 def _of_site(conn: sa.Connection, site: "Site", now_s: int) -> Row:
     fleet = fleet_samples.current(conn, now_s)
+    whole = queries.products_allowed(conn) is None
     return {
         "attention": attention.items(site, conn, now_s, fleet),
         "products": fleet,
         **{name: sum(each[name] for each in fleet) for name in _NUMBERS},
-        "backed_up_s": counters.one(conn, attention.BACKED_UP) or None,
+        "free_bytes": shutil.disk_usage(site.data).free if whole else None,
+        "backed_up_s": counters.one(conn, attention.BACKED_UP) or None if whole else None,
     }
 
 

@@ -13,9 +13,11 @@ from .dispatch import form_route, page_route
 PAGES = (
     *sign_in.ROUTES,
     Route("/static/{hash}/{name}", assets.serve, methods=["GET"]),
-    page_route("/", products.index),
+    page_route("/", products.home),
+    page_route("/products", products.index),
     form_route("/products", products.new, "admin", whole_site=True),
     page_route("/product", products.show),
+    page_route("/versions", products.versions),
     page_route("/release", releases.show),
     form_route("/release", releases.act, "publish"),
     form_route("/terms", releases.set_terms, "publish"),

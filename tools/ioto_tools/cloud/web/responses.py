@@ -126,7 +126,7 @@ def _moment(then_s: int) -> str:
 
 
 def _bytes(n: int) -> str:
-    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if n >= unit:
             return "%.1f %s" % (n / unit, name)
     return "%d bytes" % n

@@ -35,6 +35,6 @@ def change_product(site: Site, request: PageRequest) -> Redirect:
     word = request.form.get("id", "")
     if request.form.get("action") == "delete":
         deletion.delete_product(site, word)
-        return Redirect(".")
+        return Redirect("products")
     found = retention.set_keep_images(site, word, retention.parse_keep_images(request.form.get("keep_images", "all")))
     return Redirect(link("product-settings", id=found["id"]))

@@ -16,22 +16,21 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// uPlot fills each series down to the axis, so the sum of all groups is drawn first and the lowest group last.
-function stacked() {
-  const sums = samples.at_s.map(() => 0);
-  const rows = GROUPS.map(([key]) => samples[key].map((n, i) => (sums[i] += n)));
-  return [samples.at_s, ...rows.reverse()];
+// uPlot fills each series down to the axis, so the sum of all rows is drawn first and the lowest row last.
+function stacked(at_s, rows) {
+  const sums = at_s.map(() => 0);
+  return [at_s, ...rows.map(({ values }) => values.map((n, i) => (sums[i] += n))).reverse()];
 }
 
-function series([key, label, variable]) {
+function series(at_s, { label, values, shade }) {
   return {
     label,
-    stroke: () => colour(variable),
-    fill: () => colour(variable),
+    stroke: shade,
+    fill: shade,
     width: 0,
     points: { show: false },
     paths: uPlot.paths.stepped({ align: 1 }),
-    value: (_, sum, of, i) => samples[key][i ?? samples.at_s.length - 1].toLocaleString(),
+    value: (_, sum, of, i) => values[i ?? at_s.length - 1].toLocaleString(),
   };
 }
 
@@ -55,30 +54,46 @@ function times(_, moments, i, space, step_s) {
   return moments.map((at_s) => moment(at_s, step_s < 60 ? { timeStyle: "medium" } : short));
 }
 
-function draw(element) {
+// Draw rows, {label, values, shade()}, on top of each other; the first one is at the bottom.
+function draw(element, at_s, rows) {
+  if (at_s.length === 1) [at_s, ...rows.map(({ values }) => values)].forEach((each, i) => each.unshift(each[0] - (i ? 0 : 60))); // two points, so that the axis has a length
   const whole = (_, values) => values.map((n) => (Number.isInteger(n) ? n.toLocaleString() : ""));
   const time = { label: "time", value: (_, at_s) => (at_s == null ? "now" : moment(at_s, { dateStyle: "short", timeStyle: "short" })) };
-  chart = new uPlot(
+  const drawn = new uPlot(
     {
       ...size(element),
-      series: [time, ...GROUPS.map(series).reverse()],
+      series: [time, ...rows.map((row) => series(at_s, row)).reverse()],
       axes: [axis({ values: times, space: 80, incrs: STEPS_S }), axis({ values: whole, size: 60 })],
       padding: [null, 32, null, null],
       scales: { y: { range: (_, min, max) => [0, Math.max(1, max * 1.05)] } },
     },
-    stacked(),
+    stacked(at_s, rows),
     element,
   );
+  new ResizeObserver(() => drawn.setSize(size(element))).observe(element);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.redraw());
+  return drawn;
 }
 
-async function start(element) {
+async function read(element) {
   const reply = await fetch(element.dataset.from);
-  if (!reply.ok) return;
-  samples = await reply.json();
-  if (samples.at_s.length === 1) for (const name in samples) samples[name].unshift(samples[name][0] - (name === "at_s" ? 60 : 0)); // two points, so that the axis has a length
-  draw(element);
-  new ResizeObserver(() => chart.setSize(size(element))).observe(element);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
+  return reply.ok ? reply.json() : null;
+}
+
+const rowsOf = (counts) => GROUPS.map(([key, label, variable]) => ({ label, values: counts[key], shade: () => colour(variable) }));
+
+async function start(element) {
+  samples = await read(element);
+  if (samples) chart = draw(element, samples.at_s, rowsOf(samples));
+}
+
+// ---- the versions of a product over time; the highest one is at the bottom
+
+async function startVersions(element) {
+  const found = await read(element);
+  if (!found) return;
+  const shade = (name, i) => (/^\d/.test(name) ? `hsl(${(150 + 67 * i) % 360} 50% ${i % 2 ? 60 : 45}%)` : colour("--past"));
+  draw(element, found.at_s, found.names.map((label, i) => ({ label, values: found.counts[i], shade: () => shade(label, i) })));
 }
 
 // The part of the page that htmx refreshes contains the newest counts.
@@ -89,12 +104,13 @@ function now(counts) {
   const at = same ? last : last + 1; // without a change, only the two ends of the interval are kept
   samples.at_s[at] = counts.at_s;
   for (const [key] of GROUPS) samples[key][at] = counts[key];
-  chart.setData(stacked());
+  chart.setData(stacked(samples.at_s, rowsOf(samples)));
 }
 
 htmx.onLoad((part) => {
   const element = part.querySelector("#chart");
   if (element) start(element);
+  part.querySelectorAll(".versions").forEach(startVersions);
   if (part.id !== "progress") return;
   now(JSON.parse(part.dataset.now));
   if ("changed" in part.dataset && !typed) location.reload();
