@@ -8,6 +8,7 @@ import json
 from .recall import decode
 
 _MOST_BYTES = 2048  # of its JSON
+_TRACE_BYTES = 1200  # of that of the traceback
 _MORE_BYTES = 11  # a character beyond ASCII may take 12 bytes in JSON instead of 1
 
 
@@ -18,12 +19,13 @@ def keep(agent):
     from .space import put
     from .starts import done
 
-    found = _collect(agent, diary.read())
     record = agent.record
     about = [record["update"]["update"], record["attempt"]]
-    put(_path(agent), encode(record["attempt"], {"of": about, "details": found}))
-    diary.stop()
-    done()
+    try:
+        put(_path(agent), encode(record["attempt"], {"of": about, "details": _collect(agent, diary.read())}))
+    finally:  # what could not be stored must not be taken for a failure of the old image
+        diary.stop()
+        done()
 
 
 def load(agent, entry):
@@ -74,17 +76,20 @@ def _text(raw):
 
 
 def _fit(found):
-    """Drop the oldest lines of the log, then the middle of the traceback, until the JSON is short enough."""
+    """Drop the middle of the traceback, then the oldest lines of the log, until the JSON is short enough."""
     from .failure import shortened
 
+    while _size(found.get("trace", "")) > _TRACE_BYTES:
+        trace = found["trace"].encode()
+        found["trace"] = _text(shortened(trace, len(trace) * 3 // 4))
     while _size(found) > _MOST_BYTES:
-        if found.get("log"):
-            found["log"] = found["log"].partition("\n")[2]
-        else:
-            found["trace"] = _text(shortened(found["trace"].encode(), len(found["trace"].encode()) * 3 // 4))
+        found["log"] = found["log"].partition("\n")[2]
+    if not found.get("log"):
+        found.pop("log", None)
     return found
 
 
 def _size(found):
+    """The length of `found` as JSON, also where that is written in ASCII."""
     text = json.dumps(found)
     return len(text) + sum([_MORE_BYTES for c in text if c > "~"])

@@ -10,8 +10,15 @@ from rig import MAIN, Rig, secure
 HEAD = """
 import asyncio, time
 from esp32 import Partition
-from ioto import rWatch
+from ioto import rSignalSync, rWatch
 
+def log(text):  # the agent logs the exception of a watcher
+    rSignalSync("log", text)
+
+def shout(data, text):
+    raise ValueError(text)
+
+rWatch("log", shout)
 head = bytearray(4096)
 Partition(Partition.RUNNING).readblocks(0, head)
 
@@ -149,6 +156,51 @@ def test_agent_that_rolls_back_itself_reports_the_first_reset(tmp_path):
     assert found["reset"] == "wdt" and found["log"].count("boot is trial") == 2, found
 
 
+SECRETS = """
+    await asyncio.sleep(5)
+    import json
+    kept = json.load(open('state/provision.json'))
+    log('token %s' % kept['token'])
+    log('password %s' % 'secret-of-wifi')
+    log('GET https://cloud.test/image/1?signature=abcdef for PRODUCT7')
+    raise ValueError('%s %r %s' % ('x' * %d, kept, open('ioto.json').read()))
+"""
+
+
+@pytest.mark.parametrize("fill", [0, 700, 900])
+def test_no_secret_is_in_the_report(tmp_path, fill):
+    """Wherever the traceback is shortened."""
+    rig, cloud = failing(
+        tmp_path,
+        SLOW + SECRETS.replace("%d", str(fill)),
+        air={"wifi": {"net": "secret-of-wifi"}},
+        wifi={"ssid": "net", "password": "secret-of-wifi"},
+        network__dns="",
+    )
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=3000)
+    token = json.loads(rig.board.files()["state/provision.json"])["token"]
+    for body in reports(cloud):
+        found = check_details(body)
+        assert "token ***" in found["log"] and "image/1?*** for ***" in found["log"] and "***" in found["trace"], found
+        for secret in (token[:8], token[-8:], "secret-of", "of-wifi", "PRODUCT7", "abcdef"):
+            assert secret not in json.dumps(found), secret
+    kept = rig.board.files()["state/traceback"] + rig.board.files()["state/details"]
+    assert token[:8].encode() not in kept and b"secret-of-wifi" not in kept
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00fc", "\u20ac", '"', "\\\\", "\\0", "\\n"])
+def test_details_are_short_whatever_they_contain(tmp_path, letter):
+    code = SLOW + "    await asyncio.sleep(5)\n    for n in range(9):\n        log('%s' * 250)\n" % letter
+    rig, cloud = failing(tmp_path, code + "    raise ValueError('%s' * 3000 + 'the end')\n" % letter)
+    rig.publish(rig.image(1), "1.0.1")
+    rig.run(until_s=3000)
+    for body in reports(cloud):
+        found = check_details(body)
+        assert "log" in found or letter in ("\u00fc", "\\0"), found  # 12 and 6 bytes of JSON each
+        assert found["trace"].startswith("Traceback") and found["trace"].endswith("the end\n"), found
+
+
 # ---- failures outside of a trial
 
 
@@ -249,7 +301,10 @@ def test_full_file_system(tmp_path):
                 rig.board.write_files({"full/%d.%d" % (size, len(rig.board.files())): bytes(size)})
         except Exception:
             pass
+    with pytest.raises(Exception, match="space|NoSpace|-28"):
+        rig.board.write_files({"more": bytes(5000)})
     outcome(rig, cloud)
+    assert all(check_details(body)["trace"] for body in reports(cloud))
 
 
 def cut_while_storing(folder, op, when):
