@@ -46,6 +46,8 @@ GOOD = {  # operation -> path and body of a request that succeeds
     "archive_release": ("/releases/thermo@3.0.0/archive", None),
     "delete_release": ("/releases/thermo@3.0.0", None),
     "retry_release": ("/releases/thermo@2.0.0/retry", {}),
+    "retry_devices": ("/devices/retry?release=thermo@2.0.0", {}),
+    "change_devices": ("/devices/change?product=thermo", {"action": "pin", "pin": "2.0.0"}),
     "devices": ("/devices?product=thermo", None),
     "new_device": ("/devices", {"id": "D2", "product": "thermo"}),
     "device": ("/devices/D1", None),

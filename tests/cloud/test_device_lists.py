@@ -386,5 +386,5 @@ def test_commands(fleet, ioto):
 
 
 def test_documentation_explains_each_parameter():
-    page = (ROOT / "docs" / "cloud.md").read_text().split("### Lists of devices")[1].split("```")[0]
+    page = (ROOT / "docs" / "cloud.md").read_text().split("### Lists of devices")[1].split("\n### ")[0]
     assert dict(re.findall(r"^\| `--(\w+)` \| (.+) \|$", page, re.M)) == device_filter.PARAMETERS

@@ -9,14 +9,15 @@ import click
 
 from ioto_tools.cloud.devices import registration
 from ioto_tools.cloud.http.errors import CloudError, Refusal
-from ioto_tools.cloud.lists import device_filter, export
+from ioto_tools.cloud.lists import bulk, device_filter, export
 from ioto_tools.cloud.operators import control, groups, overview
 from ioto_tools.cloud.releases import term_warnings
 from ioto_tools.cloud.rules.selection import REASONS_NOT_OFFERED, precedence
 
+from .device_actions import action_options, change_devices, pop_action
 from .device_options import filter_options, pop_filter
 from .failures import print_failures, print_health
-from .options import data_option, json_option
+from .options import data_option, json_option, yes_option
 from .output import ago, pluralize, print_json, print_table
 from .printable import printable
 from .rollout_options import print_warnings
@@ -37,18 +38,28 @@ device_product_option = click.option(
 @click.command()
 @filter_options
 @click.option("--csv", is_flag=True, help="Print CSV for spreadsheets instead of a table for people.")
+@action_options
+@yes_option
 @data_option
 @json_option
-def devices(csv: bool, data: str, json: bool, **more: Any) -> None:
+def devices(csv: bool, yes: bool, data: str, json: bool, **more: Any) -> None:
     """List devices with their version, last check-in, and the state of their last update.
 
     All conditions must hold. They have the same names as in the address of the web page's list and in the API.
+
+    With --retry, --claim, --remove, --pin or --unpin, the command changes all devices of the list, after it has
+    counted them and asked for confirmation. These options need --product or --release.
     """
-    said = pop_filter(more)
+    said, action = pop_filter(more), pop_action(more)
     if csv and json:
         raise click.UsageError("give --csv or --json, not both")
+    if action and (csv or json):
+        raise click.UsageError("--%s changes the devices: list them without it" % action[0])
     with open_site(data) as site:
         wanted = device_filter.parse(site, said)
+        if action:
+            change_devices(site, bulk.prepare(site, wanted, *action), yes)
+            return
         if csv or json:
             for piece in export.export(site, wanted, "csv" if csv else "json").pieces:
                 click.echo(piece, nl=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from ..devices import registration
-from ..lists import device_filter, device_list
+from ..lists import bulk, device_filter, device_list
 from ..lists.export import FORMATS, Export, export
 from ..operators import control, groups, operator_tokens, overview
 from ..operators import webhooks as hooks
@@ -182,7 +182,24 @@ def devices(site: Site, args: Arguments) -> ListPage | Export:
 
 
 def _filter(site: Site, args: Arguments) -> device_filter.DeviceFilter:
-    return device_filter.parse(site, {name: args[name] for name in _FILTER})
+    return device_filter.parse(site, {name: args.get(name) for name in (*_FILTER, "sort")})
+
+
+def retry_devices(site: Site, args: Arguments) -> Row:
+    return _change_listed(site, args, bulk.prepare(site, _filter(site, args), "retry"))
+
+
+def change_devices(site: Site, args: Arguments) -> Row:
+    return _change_listed(site, args, bulk.prepare(site, _filter(site, args), args["action"], args["pin"]))
+
+
+def _change_listed(site: Site, args: Arguments, prepared: bulk.Bulk) -> Row:
+    """{run, devices, after} of one batch; for a dry run, `devices` is the number of devices that would be changed."""
+    after = args["after"] or ""
+    if args["dry_run"]:
+        found = bulk.count(site, prepared, after)
+        return {"run": None, "devices": found["found"], "after": found["after"]}
+    return bulk.change(site, prepared, args["run"], after)
 
 
 def device(site: Site, args: Arguments) -> Row:
@@ -284,18 +301,19 @@ _TERMS = {**dict.fromkeys(TERMS, optional(TEXT)), "group": optional({**TEXT, "ma
 _PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": optional(BOOLEAN), **_TERMS}
 _PUBLISH = {**_PUBLISHED, "enabled": optional(BOOLEAN), "by_hand": optional(BOOLEAN)}
 _FILTER = {
-    **{
-        name: optional({**TEXT, "maxLength": device_filter.MAX_CHARACTERS, "description": "Only devices " + words})
-        for name, words in device_filter.PARAMETERS.items()
-    },
-    "sort": optional(choice(*device_filter.SORTS)),
+    name: optional({**TEXT, "maxLength": device_filter.MAX_CHARACTERS, "description": "Only devices " + words})
+    for name, words in device_filter.PARAMETERS.items()
 }
+_AFTER = optional({**TEXT, "maxLength": 1000})
 _DEVICES = {
     **_FILTER,
-    "after": optional({**TEXT, "maxLength": 1000}),
+    "sort": optional(choice(*device_filter.SORTS)),
+    "after": _AFTER,
     "limit": optional(integer(1, 1000)),
     "format": optional({**choice(*FORMATS), "description": "The whole list instead of a page, as a file."}),
 }
+_BATCH = {"dry_run": optional(BOOLEAN), "run": optional(integer(1, 2**53)), "after": _AFTER}
+_CHANGE = {"action": choice("claim", "remove", "pin", "unpin"), "pin": optional(VERSION), **_BATCH}
 _DEVICE = {
     "tokens": optional(choice("rotate", "revoke")),
     "pin": optional({**VERSION, "minLength": 0}),
@@ -339,6 +357,8 @@ OPERATIONS = (
     Operation("POST", "/releases/{release}/retry", "publish", retry_release,
               "Let a device, all devices in a state, or all that failed or refused the release try it again.",
               body={"device": optional(NAME), "state": optional(choice(*sorted(update_states.RETRYABLE)))}),
+    Operation("POST", "/devices/retry", "publish", retry_devices,
+              "Let the devices of a list try the update again, one batch at a time.", query=_FILTER, body=_BATCH),
     Operation("POST", "/releases/{release}/archive", "admin", archive_release,
               "Hide a release, delete its image, and never offer it again."),
     Operation("DELETE", "/releases/{release}", "admin", delete_release, "Delete a release that no device uses."),
@@ -346,6 +366,8 @@ OPERATIONS = (
               query=_DEVICES, types=("text/csv",)),
     Operation("POST", "/devices", "admin", new_device, "Register a device by hand; its token is shown once.",
               body={"id": NAME, "product": NAME}),
+    Operation("POST", "/devices/change", "admin", change_devices,
+              "Claim, remove, pin or unpin the devices of a list, one batch at a time.", query=_FILTER, body=_CHANGE),
     Operation("GET", "/devices/{device}", "read", device,
               "Show a device, its health, history and failures, and why each release is offered to it or not.",
               query=_PRODUCT),

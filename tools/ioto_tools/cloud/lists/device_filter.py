@@ -108,9 +108,16 @@ def _check_text(name: str, text: str) -> None:
 
 def _look_up(conn: sa.Connection, given: dict[str, str]) -> tuple[str | None, str | None, str | None]:
     """(id of the product, id of the update, policy of the group) of a filter."""
-    product = overview.find_product(conn, given["product"])["id"] if "product" in given else None
-    release = overview.find_release(conn, given["release"])["id"] if "release" in given else None
-    return product, release, groups.find_policy(conn, given["group"]) if "group" in given else None
+    release = overview.find_release(conn, given["release"]) if "release" in given else None
+    if "product" in given:
+        product = overview.find_product(conn, given["product"])["id"]
+    else:
+        product = release["product"] if release else None
+    return (
+        product,
+        release["id"] if release else None,
+        groups.find_policy(conn, given["group"]) if "group" in given else None,
+    )
 
 
 # ---- conditions on the properties

@@ -58,7 +58,7 @@ def find(conn: sa.Connection, wanted: DeviceFilter, after: str, most: int, *also
 
     `also`: further conditions, on the rows of `devices`.
     """
-    scope, is_small = _scope(conn, wanted)
+    scope, is_small = scope_of(conn, wanted)
     order = order_of(conn, wanted, scope, after)
     end: str | None
     if wanted.sort == "id":
@@ -97,7 +97,7 @@ def _tested(
     return keys, max(looked, len(rows)) if not has_more else len(rows), after if has_more else end
 
 
-def _scope(conn: sa.Connection, wanted: DeviceFilter) -> tuple[list[Condition], bool]:
+def scope_of(conn: sa.Connection, wanted: DeviceFilter) -> tuple[list[Condition], bool]:
     """(the filter's conditions on the rows of `devices`, do they select only a few devices by an index?)
 
     A few devices were offered the release, or are in the states: they are looked up. Else each device is asked.
@@ -167,7 +167,7 @@ def _counted(conn: sa.Connection, wanted: DeviceFilter, after: str, *also: Condi
     if wanted.tests:
         keys, looked, then = find(conn, wanted, after, MOST_COSTLY, *also)
         return {"found": len(keys), "looked": looked, "after": then}
-    scope, is_small = _scope(conn, wanted)
+    scope, is_small = scope_of(conn, wanted)
     looked, end, bounds = _bounds(conn, wanted, after, is_small)
     n = conn.execute(sa.select(sa.func.count()).select_from(devices).where(*scope, *bounds, *also)).scalar_one()
     return {"found": n, "looked": max(looked, n), "after": end}

@@ -115,7 +115,7 @@ def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str
 
 
 def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequence[str], now_s: int, who: str) -> int:
-    release = _uncancelled(conn, word)
+    release = uncancelled(conn, word)
     keys = {overview.find_device(conn, id, release["product"])["key"]: id for id in ids}
     found = {row["device"]: row for row in grants.rows(conn, release["id"], grant_rows.c.device.in_(keys))}
     for key, id in keys.items():
@@ -133,12 +133,12 @@ def _retry_some(conn: sa.Connection, word: str, ids: Sequence[str], states: Sequ
 
 
 def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int, who: str) -> int:
-    release = _uncancelled(conn, word)
+    release = uncancelled(conn, word)
     which = grant_rows.c.state.in_(states), grant_rows.c.tries > 0
     return _retry(conn, release, grants.rows(conn, release["id"], *which), now_s, who)
 
 
-def _uncancelled(conn: sa.Connection, word: str) -> Row:
+def uncancelled(conn: sa.Connection, word: str) -> Row:
     """The release's row with its `product_name`. Raises Conflict if it is cancelled."""
     release = overview.find_release(conn, word)
     name = overview.find_product(conn, release["product"])["name"]
@@ -177,9 +177,16 @@ def remove(site: "Site", id: str, product: str | None = None) -> None:
 
 
 def _remove(conn: sa.Connection, id: str, product: str | None, now_s: int, who: str) -> None:
-    key = _change_device(conn, id, product, {"removed_s": now_s, "properties": "{}"}, "removed", now_s, who)
-    conn.execute(reports.delete().where(reports.c.device == key))
-    failures.delete_of_devices(conn, [key])
+    key = _registered_device(conn, id, product)["key"]
+    remove_devices(conn, [key], now_s)
+    audit.note_device(conn, now_s, who, "device.removed", key)
+
+
+def remove_devices(conn: sa.Connection, keys: Sequence[str], now_s: int) -> None:
+    """remove() for devices by their keys, without an audit row."""
+    change_devices(conn, keys, {"removed_s": now_s, "properties": "{}"}, now_s)
+    conn.execute(reports.delete().where(reports.c.device.in_(keys)))
+    failures.delete_of_devices(conn, keys)
 
 
 def unclaim(site: "Site", id: str, product: str | None = None) -> None:
@@ -196,8 +203,10 @@ def claim(site: "Site", id: str, product: str | None = None) -> None:
 
     The first use of this token ends the device's other tokens.
     """
-    values = {"claimed": True, "awaited": True, "vouched": True}
-    site.database.write(_change_device, id, product, values, "claimed", site.now_s(), site.who)
+    site.database.write(_change_device, id, product, CLAIMED, "claimed", site.now_s(), site.who)
+
+
+CLAIMED = {"claimed": True, "awaited": True, "vouched": True}  # the values of a device that was just claimed
 
 
 def pin(site: "Site", id: str, version: str | None, product: str | None = None) -> None:
@@ -205,11 +214,23 @@ def pin(site: "Site", id: str, version: str | None, product: str | None = None) 
 
     A pinned device is offered only this version.
     """
-    if version is not None and not selection.is_version(version):
-        raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
     action = "unpinned" if version is None else "pinned"
-    values = {"pin": version and selection.precedence(version)}
+    values = {"pin": None if version is None else pinned_version(version)}
     site.database.write(_change_device, id, product, values, action, site.now_s(), site.who)
+
+
+def pinned_version(version: str) -> str:
+    """The value of the column `pin`. CloudError if `version` is not a version."""
+    if not selection.is_version(version):
+        raise CloudError("version %s: %s" % (version[:80], selection.VERSION_WANTED))
+    return selection.precedence(version)
+
+
+def change_devices(conn: sa.Connection, keys: Sequence[str], values: Row, now_s: int) -> None:
+    """Set `values` in the rows of devices by their keys, without an audit row."""
+    conn.execute(devices.update().where(devices.c.key.in_(keys)).values(values))
+    for key in keys:
+        change_log.note(conn, now_s, key)
 
 
 def _change_device(
@@ -217,8 +238,7 @@ def _change_device(
 ) -> str:
     """Set `values` in the device's row; return its key."""
     key = _registered_device(conn, id, product)["key"]
-    conn.execute(devices.update().where(devices.c.key == key).values(values))
-    change_log.note(conn, now_s, key)
+    change_devices(conn, [key], values, now_s)
     detail = {"version": values["pin"]} if values.get("pin") else {}
     audit.note_device(conn, now_s, who, "device." + action, key, **detail)
     return key

@@ -15,7 +15,8 @@ from .tables import Row, audit, deliveries, devices, products, webhooks
 CLOUD = "cloud"  # the cloud itself, for example a stop rule
 
 ACTIONS = (
-    "product.new", "product.set", "product.deleted", "group.set", "group.removed",
+    "product.new", "product.set", "product.deleted", "product.devices_claimed", "product.devices_removed",
+    "product.devices_pinned", "product.devices_unpinned", "group.set", "group.removed",
     "release.published", "release.set", "release.enabled", "release.disabled", "release.approved",
     "release.paused", "release.resumed", "release.cancelled", "release.stopped",
     "release.retried", "release.archived", "release.deleted", "release.new_failure",
@@ -28,13 +29,30 @@ ACTIONS = (
 )  # fmt: skip
 
 
-def note(conn: sa.Connection, now_s: int, who: str, action: str, subject: str, **detail: Any) -> None:
-    """Add a row. `subject`: the id of the product, update or device; `detail`: JSON-serializable values."""
+def note(conn: sa.Connection, now_s: int, who: str, action: str, subject: str, **detail: Any) -> int:
+    """Add a row; return its id. `subject`: the id of the product, update or device; `detail`: JSON-serializable."""
     row = {"at_s": now_s, "who": who, "action": action, "subject": subject, "detail": json.dumps(detail)}
     inserted: Any = conn.execute(audit.insert().values(row)).inserted_primary_key
     for webhook in conn.execute(sa.select(webhooks.c.id, webhooks.c.wanted)).all():
         if _wants(webhook, action, subject):
             conn.execute(deliveries.insert().values(webhook=webhook.id, event=inserted[0], tries=0, due_s=now_s))
+    id: int = inserted[0]
+    return id
+
+
+def row(conn: sa.Connection, id: int) -> Row | None:
+    """The row with this id, as in newest(), or None."""
+    found = conn.execute(sa.select(audit).where(audit.c.id == id)).mappings().first()
+    return dict(found, detail=json.loads(found["detail"])) if found else None
+
+
+def amend(conn: sa.Connection, id: int, detail: Row, due_s: int) -> None:
+    """Replace the detail of a row about an action that takes several transactions.
+
+    Webhooks to which the event was not posted yet get it after `due_s`.
+    """
+    conn.execute(audit.update().where(audit.c.id == id).values(detail=json.dumps(detail)))
+    conn.execute(deliveries.update().where(deliveries.c.event == id, deliveries.c.tries == 0).values(due_s=due_s))
 
 
 def note_device(conn: sa.Connection, now_s: int, who: str, action: str, device: str, **detail: Any) -> None:

@@ -1,10 +1,10 @@
-"""The pages for devices: the list, one page at a time, and a single device."""
+"""The pages for devices: the list, one page at a time, actions on all devices of a list, and a single device."""
 
 from collections.abc import Callable
 from typing import Any
 
 from ..http.errors import CloudError
-from ..lists import device_filter, device_list
+from ..lists import bulk, device_filter, device_list
 from ..lists import export as exports
 from ..lists.device_filter import PARAMETERS
 from ..operators import control, groups, overview
@@ -27,12 +27,20 @@ SORTS = (
 )
 # The form shows these fields only on request, or if one of them is set.
 _MORE_FIELDS = ("release", "state", "reason", "version", "older", "newer", "registered", "group", "policy")
+# {action on all devices of a list: (what it does, what the operator should know)}
+BULK = {
+    "retry": ("Offer the update again", "Their earlier outcomes no longer count for the stop rule."),
+    "claim": ("Claim", "The next client that registers with the id of one of these devices gets its token."),
+    "remove": ("Remove", "Their tokens stop working, and their properties and reports are deleted."),
+    "pin": ("Pin", "They are offered only this version."),
+    "unpin": ("Unpin", "They are offered updates like other devices."),
+}
 # Why a release is not offered, without the hints for the command line.
 REASONS = {why: text.partition(": `")[0] for why, text in selection.REASONS_NOT_OFFERED.items()}
 
 
 def index(site: Site, request: PageRequest) -> Page:
-    said = _said(request)
+    said = _filter_of(request.query)
     values = {
         "products": site.database.read(queries.product_names),
         "groups": [("", "all"), *((each["name"], each["name"]) for each in groups.listed(site))],
@@ -47,19 +55,24 @@ def index(site: Site, request: PageRequest) -> Page:
         return Page("devices.html", {**values, "problem": str(e)}, e.status)
 
 
+def _is_for(wanted: device_filter.DeviceFilter, action: str) -> bool:
+    """Can the action be taken on all devices of the list?"""
+    return wanted.product is not None and (action != "retry" or wanted.release is not None)
+
+
 def more(site: Site, request: PageRequest) -> Page:
     """The next rows of the list, which the page requests by itself."""
     return Page("device-rows.html", _rows(site, request))
 
 
-def _said(request: PageRequest) -> dict[str, str]:
-    """The parameters of the list in the page's address, without empty ones."""
-    found = {name: request.query.get(name, "").strip() for name in (*PARAMETERS, "sort")}
+def _filter_of(said: dict[str, Any]) -> dict[str, str]:
+    """The parameters of the list in the page's address or a form, without empty ones."""
+    found = {name: said.get(name, "").strip() for name in (*PARAMETERS, "sort")}
     return {name: text for name, text in found.items() if text}
 
 
 def _rows(site: Site, request: PageRequest) -> dict[str, Any]:
-    said = _said(request)
+    said = _filter_of(request.query)
     wanted = device_filter.parse(site, said)
     before, looked = (request.number(name) or 0 for name in ("found", "looked"))
     most = max(1, device_list.PAGE - before)
@@ -69,6 +82,9 @@ def _rows(site: Site, request: PageRequest) -> dict[str, Any]:
         **found,
         "search": said,
         "filtered": bool(wanted.said),
+        "bulk": [
+            (action, BULK[action][0], scope) for action, (scope, _) in bulk.ACTIONS.items() if _is_for(wanted, action)
+        ],
         "found": count,
         "looked": looked + found["looked"],
         "full": found["after"] and count >= device_list.PAGE,
@@ -80,19 +96,65 @@ def export(site: Site, request: PageRequest) -> Download:
     format = request.query.get("format", "csv")
     if format not in exports.FORMATS:
         raise CloudError("format %s: expected: one of %s" % (format[:80], ", ".join(exports.FORMATS)))
-    found = exports.export(site, device_filter.parse(site, _said(request)), format)
+    found = exports.export(site, device_filter.parse(site, _filter_of(request.query)), format)
     return Download(found.media_type, found.name, found.pieces)
 
 
 def count(site: Site, request: PageRequest) -> Page:
     """The number of devices in the list, counted up to MOST_COUNTED in several requests."""
-    said = _said(request)
+    said = _filter_of(request.query)
     found = device_list.count(site, device_filter.parse(site, said), request.query.get("after", ""))
     total = (request.number("found") or 0) + found["found"]
     after = found["after"] if total < MOST_COUNTED else None
     return Page(
         "device-count.html", {"search": said, "found": total, "after": after, "is_more": found["after"] is not None}
     )
+
+
+# ---- actions on all devices of a list
+
+
+def ask_bulk(site: Site, request: PageRequest) -> Page:
+    """The question before the action. The page counts the devices by itself."""
+    prepared = _bulk(site, request.query)
+    return Page("bulk.html", {**_bulk_values(prepared, request.query), "found": 0, "after": "", "is_counting": True})
+
+
+def count_bulk(site: Site, request: PageRequest) -> Page:
+    """The number of devices that the action would change, counted in several requests."""
+    prepared = _bulk(site, request.query)
+    found = bulk.count(site, prepared, request.query.get("after", ""))
+    total = (request.number("found") or 0) + found["found"]
+    values = {"found": total, "after": found["after"], "is_counting": found["after"] is not None}
+    return Page("bulk-question.html", {**_bulk_values(prepared, request.query), **values})
+
+
+def change_bulk(site: Site, request: PageRequest) -> Page:
+    """Change the next devices. The response continues by itself until all devices are changed."""
+    prepared = _bulk(site, request.form)
+    numbers = PageRequest(request.form, {})
+    done = bulk.change(site, prepared, numbers.number("run"), request.form.get("after", ""))
+    values = {"done": done, "of": numbers.number("of") or 0}
+    return Page("bulk-progress.html", {**_bulk_values(prepared, request.form), **values})
+
+
+def _bulk(site: Site, said: dict[str, Any]) -> bulk.Bulk:
+    wanted = device_filter.parse(site, _filter_of(said))
+    return bulk.prepare(site, wanted, said.get("action", ""), said.get("pin", "").strip() or None)
+
+
+def _bulk_values(prepared: bulk.Bulk, said: dict[str, Any]) -> dict[str, Any]:
+    title, warning = BULK[prepared.action]
+    return {
+        "action": prepared.action,
+        "title": title,
+        "warning": warning,
+        "pin": said.get("pin", "").strip(),
+        "search": _filter_of(said),
+    }
+
+
+# ---- one device
 
 
 def show(site: Site, request: PageRequest) -> Page | Redirect:
