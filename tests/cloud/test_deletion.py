@@ -102,3 +102,13 @@ def test_the_commands_ask_first(cloud, ioto):
     )
     assert ioto("updates", "delete", "thermo@2.0.0", "-y", "--data", "site").stdout == "thermo 2.0.0 deleted\n"
     assert ioto("product", "delete", "thermo", "-y", "--data", "site").stdout == "product thermo deleted\n"
+    # A product that does not exist or cannot be deleted is refused before the question.
+    missing = ioto("product", "delete", "thermo", "--data", "site", ok=False)
+    assert missing.returncode == 1 and "not found" in missing.stderr and missing.stdout == ""
+    new_product(cloud.site, "second", "P2")
+    cloud.register("D1", "P2")
+    refused = ioto("product", "delete", "P2", "--data", "site", ok=False)
+    assert "product second has 1 device:" in refused.stderr and refused.stdout == ""
+    control.remove(cloud.site, "D1")
+    asked = ioto("product", "delete", "P2", "--data", "site", ok=False).stdout
+    assert asked.startswith("Delete the product second?") and len(overview.products(cloud.site)) == 1

@@ -37,7 +37,9 @@ def test_bad_options_are_refused_before_the_service_starts(ioto):
     for options, text in [
         (["--port", "x"], "'x' is not a valid integer"),
         (["--no-such"], "No such option"),
-        (["--user", "a b"], "user a b"),
+        (["--no-such"], "Usage: ioto cloud serve"),
+        (["--user", "a b"], "user 'a b'"),
+        (["--user", "a\nExecStartPre=/bin/false"], "user 'a\\nExecStartPre=/bin/false'"),
         (["--data", "a\nb"], "printable"),
     ]:
         refused = ioto("cloud", "unit", *options, ok=False)
@@ -51,3 +53,11 @@ def test_systemd_accepts_it(ioto, tmp_path, folder):
     path.write_text(ioto("cloud", "unit", "--user", "root", "--data", folder, "--port", "443").stdout)
     said = subprocess.run(["systemd-analyze", "verify", str(path)], capture_output=True, text=True)
     assert said.returncode == 0 and "ioto-cloud" not in said.stderr, said.stderr
+
+
+@pytest.mark.sweep
+def test_a_variable_is_escaped_only_in_the_command_line(ioto):
+    """systemd expands variables in command lines, where `$$` is a dollar sign, and not in ReadWritePaths."""
+    unit = ioto("cloud", "unit", "--data", "/srv/a$b%n").stdout
+    assert value(unit, "ReadWritePaths") == "/srv/a$b%%n"
+    assert value(unit, "ExecStart").endswith(" --data /srv/a$$b%%n")

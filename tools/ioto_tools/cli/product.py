@@ -101,10 +101,14 @@ def product_delete(name: str, yes: bool, data: str) -> None:
 
     Boards that know its id can't register any more. The audit log is kept.
     """
-    if not yes:
-        click.confirm("Delete the product %s? Boards that have its id can't register any more." % name, abort=True)
     with open_site(data) as site:
-        found = deletion.delete_product(site, name)
+        settings = deletion.product_settings(site, name)
+        if settings["obstacle"]:
+            raise click.ClickException(settings["obstacle"])
+        if not yes:
+            question = "Delete the product %s? Boards that have its id can't register any more."
+            click.confirm(question % settings["product"]["name"], abort=True)
+        found = deletion.delete_product(site, settings["product"]["id"])
     click.echo("product %s deleted" % found["name"])
 
 

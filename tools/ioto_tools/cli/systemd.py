@@ -22,7 +22,7 @@ def unit(user: str, options: tuple[str, ...]) -> None:
     \b
     ioto cloud unit --data /srv/ioto --port 443 --certificate cert.pem --key key.pem > ioto-cloud.service
     """
-    with serve.make_context("serve", list(options)) as context:
+    with serve.make_context("ioto cloud serve", list(options)) as context:
         data, port = context.params["data"], context.params["port"]
         words = ["cloud", "serve", "--data", str(Path(data).absolute())]
         for param in serve.params:

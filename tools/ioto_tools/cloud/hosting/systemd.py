@@ -16,11 +16,11 @@ def unit(user: str, data: str | Path, program: str, arguments: Sequence[str], po
     `data`: the site's folder; `port`: the server's. CloudError if a value cannot be written in a unit.
     """
     if not re.fullmatch(r"[a-z_][a-z0-9_-]*", user):
-        raise CloudError("user %s: expected: the name of a user of this machine, such as ioto" % user)
+        raise CloudError("user %r: expected: the name of a user of this machine, such as ioto" % user)
     values = {
         "USER": user,
         "DATA": _quoted(str(Path(data).absolute())),
-        "COMMAND": " ".join(_quoted(word) for word in (program, *arguments)),
+        "COMMAND": " ".join(_quoted(word).replace("$", "$$") for word in (program, *arguments)),
         "CAPABILITIES": "CAP_NET_BIND_SERVICE" if 0 < port <= _LAST_RESERVED_PORT else "",
     }
     template = files(__package__).joinpath("ioto-cloud.service").read_text()
@@ -28,8 +28,8 @@ def unit(user: str, data: str | Path, program: str, arguments: Sequence[str], po
 
 
 def _quoted(word: str) -> str:
-    """Quote `word` for systemd; escape specifiers (%) and variables ($) in it (systemd.service, "Command lines")."""
+    """Quote `word` for systemd, and escape specifiers (%) in it. Only command lines have variables ($)."""
     if not word.isprintable():
         raise CloudError("%r: expected: printable characters" % word)
-    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return '"%s"' % word if re.search(r"[\s'\"\\;]", word) or not word else word
