@@ -68,6 +68,7 @@ class Agent:
         self.clock_due_s = 0  # uptime at which the clock is next set
         self.ntp_set = not config["ntp.server"]  # was the clock set by anything other than the cloud?
         self.offered_s = None  # uptime of the last check-in whose reply offered the current update
+        self.about = {}  # what that reply says about the release, see offer.about()
         self.hold_s = 0  # seconds until the next request, as asked by the cloud in its last reply
         self.date_s = 0  # date of the last reply in Unix seconds, if TLS verified the server
         self.until_s = None  # uptime at which a download pauses, see run_once()

@@ -2,7 +2,7 @@
 
 from .errors import UpdateError
 from .log import log
-from .offer import judge, offered
+from .offer import about, judge, offered
 from .update import copied, same
 from .uptime import uptime_s
 from .watch import rSignal
@@ -23,7 +23,9 @@ async def run(agent, reply):
             _discard(agent)
     is_same = bool(offer) and same(offer, record["update"])
     _offered(agent, is_same)
+    agent.about = about(reply) if offer else {}
     if agent.staged:
+        agent.staged.about = agent.about
         agent.staged.offered_s = agent.offered_s
     if offer and await _take(agent, offer):
         return True
@@ -92,5 +94,5 @@ async def _take(agent, offer):
         raise UpdateError("record_failed", repr(e))
     _discard(agent)
     _offered(agent, True)
-    rSignal("device:update:available", offer)
+    rSignal("device:update:available", dict(offer, **agent.about))
     return True

@@ -1,6 +1,7 @@
 """Parse the offer in the cloud's reply and judge it for this board. Pure.
 
 offered(): the reply -> the offer, None, or a refusal
+about(): the reply -> what it says about the release
 judge(): offer + record -> download | keep, or a refusal
 """
 
@@ -37,6 +38,18 @@ def offered(reply):
         found[key] = text
     if size is not None and type(size) is not int:
         raise UpdateError("reply_malformed", "size %s" % str(size)[:20])
+    return found
+
+
+def about(reply):
+    """What the reply says about the release: {kind, notes, advisory, no_defer_after}, without what it does not say."""
+    found = {}
+    for key, most in (("kind", 16), ("notes", 500), ("advisory", 200)):
+        text = reply.get(key)
+        if isinstance(text, str) and text:
+            found[key] = text[:most]
+    if type(reply.get("noDeferAfter")) is int:
+        found["no_defer_after"] = reply["noDeferAfter"]
     return found
 
 

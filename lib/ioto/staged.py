@@ -29,7 +29,8 @@ def wait_for_decision(agent, wait_s=0):
 class Staged:
     """A staged image, identified by `update`, `version` and `attempt`.
 
-    Created by the agent. `wait_s` delays the first signal, for example after a rollback.
+    Created by the agent. `wait_s` delays the first signal, for example after a rollback. `about` is what the reply to
+    the last check-in says about the release, see offer.about().
     """
 
     def __init__(self, agent, wait_s=0):
@@ -42,8 +43,13 @@ class Staged:
         self.asked = False  # the signal was sent and not answered yet
         self.apply_requested = False  # apply() was called, but the cloud must be asked first
         self.offered_s = agent.offered_s  # uptime of the last check-in whose reply offered this update
+        self.about = agent.about
         self.installing = None  # Linux: the task that runs the script
         self.postpone(wait_s)
+
+    @property
+    def notes(self):
+        return self.about.get("notes", "")
 
     def postpone(self, seconds=_ASK_AGAIN_S):
         self._next_s = uptime_s() + seconds
@@ -66,7 +72,8 @@ class Staged:
             return wait if is_always(apply) else _LONG_S
         until = self.record["defer"]
         if until and until - now <= _DEFER_MOST_S:  # otherwise the clock was wrong at the deferral
-            wait = max(wait, until - now)
+            last = self.about.get("no_defer_after", until)
+            wait = max(wait, until - now) if until <= last else max(0, last - now)
         if is_always(apply):
             return wait
         from .window import next_open
@@ -80,6 +87,7 @@ class Staged:
         Without a watcher, a Linux host runs scripts/update, as Ioto does.
         """
         self.postpone()
+        self.record["defer"] = None  # the deferral is over
         if self.apply_requested:
             self.apply()
         elif watchers("device:update"):
@@ -91,13 +99,20 @@ class Staged:
             log("warn", 'not applied: main.py needs rWatch("device:update", lambda data, staged: staged.apply())')
 
     def defer(self, seconds):
-        """Postpone the decision: signal `device:update` again after `seconds`, even if the board is reset."""
+        """Postpone the decision: signal `device:update` again after `seconds`, even if the board is reset.
+
+        After the date that the operator has set for a security release, this applies the update instead. Without a set
+        clock, there is no such date.
+        """
         if not self.waiting:
             return
+        now = self.agent.board.time_s()
+        if now and now >= self.about.get("no_defer_after", now + 1):
+            log("warn", "no longer deferred")
+            return self.apply()
         self.asked = self.apply_requested = False
         seconds = min(seconds, _DEFER_MOST_S)
         self.postpone(seconds)
-        now = self.agent.board.time_s()
         with Part():
             self.agent.life.defer(now + seconds if now else None)
         self.agent.store.keep(self.record)

@@ -4,7 +4,7 @@ import pytest
 from ioto.recall import decode
 from ioto.record import encode
 from ioto_tools.cloud.operators import overview
-from rig import MAIN, NOW, Rig
+from rig import MAIN, NOW, PRODUCT, Rig
 
 DEFER = MAIN.replace('rWatch("device:update", update)', 'rWatch(name="device:update", proc=update)')
 DEFER = DEFER.replace(
@@ -80,6 +80,49 @@ def test_deferral_by_a_wrong_clock(tmp_path, ahead_s, goes):
         rig.board.write_files({name: encode(seq, dict(record, defer=NOW + 600 + ahead_s))})
     run = rig.run(until_s=4 * 3600, cause=2)
     assert (run.slots == ["ota_0", "ota_1"]) == goes, run.console
+
+
+ALWAYS_DEFERS = MAIN.replace(
+    "    staged.apply()", "    print('NOTES', staged.notes)\n    staged.defer(7 * 86400)"
+).replace(
+    'rWatch("device:confirmed"',
+    'rWatch("device:update:available", lambda data, offer: print("AVAILABLE", offer["notes"], offer["kind"]))\n'
+    'rWatch("device:confirmed"',
+    1,
+)
+NO_DEFER = {"kind": "security", "notes": "Fixes the radio", "no_defer_after": "2027-01-15T10:00Z"}  # NOW + 2 hours
+
+
+def test_a_security_release_is_not_postponed_after_the_date(tmp_path):
+    rig = Rig(tmp_path, main=ALWAYS_DEFERS)
+    rig.publish(rig.image(1), "1.0.1", **NO_DEFER)
+    run = rig.run(until_s=2 * 3600 - 300)
+    assert run.slots == ["ota_0"] and signals(run) == ["1.0.1"] and "deferred" in states(rig, "1.0.1")
+    assert "AVAILABLE Fixes the radio security" in run.console and "NOTES Fixes the radio" in run.console
+    run = rig.run(until_s=3600, cause=2)
+    assert run.slots == ["ota_0", "ota_1"] and states(rig, "1.0.1")[-1] == "confirmed", run.console
+    assert 2 * 3600 <= NOW + run.boots[1].at_s - NOW and "no longer deferred" in run.console
+
+
+@pytest.mark.sweep
+def test_a_date_that_is_set_after_the_deferral_ends_it(tmp_path):
+    rig = Rig(tmp_path, main=ALWAYS_DEFERS)
+    rig.publish(rig.image(1), "1.0.1", notes="x", kind="security")
+    run = rig.run(until_s=3 * 3600)
+    assert run.slots == ["ota_0"] and signals(run) == ["1.0.1"]
+    from ioto_tools.cloud.operators import control
+
+    control.set_terms(rig.site, "%s@1.0.1" % PRODUCT, {"no_defer_after": "2027-01-15T10:00Z"})
+    run = rig.run(until_s=2 * 3600)
+    assert run.slots[-1] == "ota_1" and len(signals(run)) == 1, run.console
+
+
+@pytest.mark.sweep
+def test_without_a_clock_there_is_no_date(tmp_path):
+    rig = Rig(tmp_path, main=ALWAYS_DEFERS, air={"ntp": False}, date=False)
+    rig.publish(rig.image(1), "1.0.1", **{**NO_DEFER, "no_defer_after": "2026-01-01"})
+    run = rig.run(until_s=4 * 3600)
+    assert run.slots == ["ota_0"] and signals(run) == ["1.0.1"]
 
 
 def test_unanswered_signal_is_repeated_and_nothing_is_applied(tmp_path):

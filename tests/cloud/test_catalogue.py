@@ -29,6 +29,7 @@ def row(number, policy):
         "enabled": True, "state": "active", "percentage": 100, "start_s": None, "end_s": None, "limit": None,
         "rate": None, "age_s": 0, "manifest": None, "chip": None, "head": None,
         "stages": None, "stage": None, "stage_s": None, "held": False,
+        "kind": "feature", "notes": "", "advisory": "", "no_defer_after_s": None,
     }  # fmt: skip
 
 

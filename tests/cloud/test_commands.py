@@ -72,6 +72,7 @@ def test_rollout_with_every_option(tmp_path, monkeypatch, make_site):
         "period": "1 hour",
         "start": "2026-01-01T00:00:00Z", "end": "2037-01-01T00:00:00Z", "stop": "5% after 20",
         "stages": None, "gate": None, "age": "1 day",
+        "kind": "feature", "notes": None, "advisory": None, "no_defer_after": None,
     } and shown["state"] == "awaiting" and shown["audit"][0]["action"] == "release.published"  # fmt: skip
     assert "(try_beta == true)" in run("updates", "show", name).output
     for command, state in (("approve", "active"), ("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):

@@ -106,9 +106,11 @@ def test_the_guide_names_every_command_and_option():
 
 
 def test_the_protocol_names_every_field_state_and_limit():
-    release = selection.Release("", "", (), "", 1, True, "active", None, {})
+    told = selection.told("security", "n", "a", 1)
+    release = selection.Release("", "", (), "", 1, True, "active", None, {}, told=told)
+    assert len(told) == 4
     for field in (
-        *selection.check_in_response(release, "u"),
+        *selection.check_in_response(release, "u", 1),
         *messages.Report.__annotations__,
         "product",
         "properties",

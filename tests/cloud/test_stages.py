@@ -14,6 +14,7 @@ from ioto_tools.cloud.rules import health_comparison, stages, update_states
 from ioto_tools.cloud.rules.selection import RELEASE_STATES
 from ioto_tools.cloud.storage import audit
 from ioto_tools.cloud.storage.tables import releases
+from web_session import Session, problem, text
 
 HOUR = 3600
 PLAN = "10% 1h, 50% 1d, 100%"
@@ -419,3 +420,28 @@ def test_the_api_moves_a_release_through_its_stages(cloud):
     assert move(move="advance", stage=1).json()["stages"]["stage"] == 2
     assert move(move="advance", stage=1).status == 409 and move(move="advance").json()["stages"]["stage"] == 3
     assert move(move="advance").status == 409 and move(move="advance", stage=0).status == 400
+
+
+def test_stages_are_shown_held_and_advanced(cloud):
+    operator = Session(cloud)
+    id = cloud.publish("2.0.0", stages="10% 1h, 50% 1d, 100%", gate="3 finished")["id"]
+    shown = text(operator.get("release?id=" + id))
+    assert "10 % for at least 1 hour now , since 0 s ago 50 % for at least 1 day 100 %" in shown
+    assert "The next stage waits for: until 2027-01-15 09:00:00 UTC 3 more finished devices Advance now Hold" in shown
+    control.set_terms(cloud.site, id, {"limit": "7"})
+    for name in ("release", "progress"):
+        assert "Advance now" not in text(Session(cloud, name, "read").get("%s?id=%s" % (name, id)))
+    act = lambda action, **more: operator.post("release", {"id": id, "action": action, **more})
+    assert act("hold").status == 303 and "the end of the hold" in text(operator.get("progress?id=" + id))
+    assert act("unhold").status == 303 and "the end of the hold" not in text(operator.get("progress?id=" + id))
+    assert act("advance", stage="1").status == 303 and overview.update(cloud.site, id)["stages"]["stage"] == 2
+    assert "the release is in stage 2 now" in problem(act("advance", stage="1"))
+    form = {"id": id, "stages": "10% 1h, 50% 2d, 100%", "gate": "", "percentage": "50"}
+    assert operator.post("terms", form).status == 303
+    found = overview.update(cloud.site, id)
+    assert (found["stages"]["stage"], found["terms"]["gate"]) == (2, "3 finished") and found["terms"]["limit"] is None
+    assert "percentage 10: the stages set it" in problem(operator.post("terms", form | {"percentage": "10"}))
+    assert operator.post("terms", form | {"stages": ""}).status == 303
+    found = overview.update(cloud.site, id)
+    assert found["stages"] is None and found["terms"]["percentage"] == 50
+    assert "Stages" not in text(operator.get("progress?id=" + id))

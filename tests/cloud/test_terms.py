@@ -22,6 +22,10 @@ VALID = {
     "stop": ("5% after 20", "0.5 % after 1", "100 after 9", "none"),
     "stages": ("1% 1h, 10% 1d, 100%", "0.5 % 90 secs,20%", " 100% ", "1% 2 weeks, 2% 1w, 99.5%", "none"),
     "gate": ("20 finished, 2% failed, health", "health", "0% failed , 1 finished", "100 % failed", "none"),
+    "kind": ("feature", "security", "none"),
+    "notes": ("quieter radio", "two\r\nlines", "", "none", "ä" * 250, "x" * 500, 'a "quoted" \\word', "<b>"),
+    "advisory": ("https://example.com/a?b=c#d", "http://a", "", "none", "https://example.com/" + "x" * 180),
+    "no_defer_after": ("2026-03-01T08:00+01:00", "none"),
     "age": ("none", "0", "1 day", "90 secs", 3600),
 }
 INVALID = {
@@ -66,11 +70,26 @@ INVALID = {
         "healthy",
         "2% failed,",
     ),
+    "kind": ("", "urgent", "Security"),
+    "notes": ("x" * 501, "ä" * 251, "a\0", "bell\a", "\ud800", "a\x1b[31m"),
+    "advisory": (
+        "example.com",
+        "javascript:alert(1)",
+        "https://",
+        "https://a b",
+        "https://ä",
+        "https://a/" + "x" * 200,
+    ),
+    "no_defer_after": ("soon", ""),
     "age": ("young", "-1", "367 days", ""),
 }
 
 
-ADDED = {"rate": {"period": "1 min"}, "gate": {"stages": "1% 1h, 100%"}}  # terms without which another is invalid
+ADDED = {
+    "rate": {"period": "1 min"},
+    "gate": {"stages": "1% 1h, 100%"},
+    "no_defer_after": {"kind": "security"},
+}  # terms without which another is invalid
 
 
 def test_each_term_alone():
@@ -108,9 +127,11 @@ def test_terms_that_are_not_given_stay_as_they_are():
     ):
         found = terms.parse_terms(dict.fromkeys(names, "none") | {"policy": None}, before)
         for name in terms.TERMS:
-            columns = {"stop": ("stop_percent", "stop_after"), "period": ("period_s",)}.get(
-                name, (name if name in terms.COLUMNS else name + "_s",)
-            )
+            columns = {
+                "stop": ("stop_percent", "stop_after"),
+                "period": ("period_s",),
+                "no_defer_after": ("no_defer_after_s",),
+            }.get(name, (name if name in terms.COLUMNS else name + "_s",))
             for column in columns:
                 gone = name in names or name == "period" and "rate" in names
                 assert found[column] == (before[column] if not gone else 100 if name == "percentage" else None), (

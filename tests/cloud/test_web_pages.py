@@ -121,30 +121,6 @@ def test_release_offers_exactly_the_actions_its_state_allows(cloud, operator):
                     )
 
 
-def test_stages_are_shown_held_and_advanced(cloud, operator):
-    id = cloud.publish("2.0.0", stages="10% 1h, 50% 1d, 100%", gate="3 finished")["id"]
-    shown = text(operator.get("release?id=" + id))
-    assert "10 % for at least 1 hour now , since 0 s ago 50 % for at least 1 day 100 %" in shown
-    assert "The next stage waits for: until 2027-01-15 09:00:00 UTC 3 more finished devices Advance now Hold" in shown
-    control.set_terms(cloud.site, id, {"limit": "7"})
-    for name in ("release", "progress"):
-        assert "Advance now" not in text(Session(cloud, name, "read").get("%s?id=%s" % (name, id)))
-    act = lambda action, **more: operator.post("release", {"id": id, "action": action, **more})
-    assert act("hold").status == 303 and "the end of the hold" in text(operator.get("progress?id=" + id))
-    assert act("unhold").status == 303 and "the end of the hold" not in text(operator.get("progress?id=" + id))
-    assert act("advance", stage="1").status == 303 and overview.update(cloud.site, id)["stages"]["stage"] == 2
-    assert "the release is in stage 2 now" in problem(act("advance", stage="1"))
-    form = {"id": id, "stages": "10% 1h, 50% 2d, 100%", "gate": "", "percentage": "50"}
-    assert operator.post("terms", form).status == 303
-    found = overview.update(cloud.site, id)
-    assert (found["stages"]["stage"], found["terms"]["gate"]) == (2, "3 finished") and found["terms"]["limit"] is None
-    assert "percentage 10: the stages set it" in problem(operator.post("terms", form | {"percentage": "10"}))
-    assert operator.post("terms", form | {"stages": ""}).status == 303
-    found = overview.update(cloud.site, id)
-    assert found["stages"] is None and found["terms"]["percentage"] == 50
-    assert "Stages" not in text(operator.get("progress?id=" + id))
-
-
 def test_page_shows_that_another_operator_changed_the_release(cloud, operator):
     release = cloud.publish("1.1.0")
     poll = html.unescape(
@@ -193,7 +169,11 @@ def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, operator):
         "stop": "5% after 20",
         "age": "90 secs",
     }
-    assert operator.post("terms", {"id": release["id"], **form}).status == 303
+    told = {"kind": "security", "notes": "a <b>\nc", "advisory": "https://a.test/x"}
+    told["no_defer_after"] = "2027-05-01T00:00:00Z"
+    sent = {**form, **told, "no_defer_after": "2027-05-01T00:00"}
+    assert operator.post("terms", {"id": release["id"], **sent}).status == 303
+    assert b'<a href="https://a.test/x" rel="noreferrer">' in operator.get("release?id=" + release["id"]).body
     found = overview.update(cloud.site, release["id"])["terms"]
     moments = {"start": "2027-03-01T08:00:00Z", "end": "2027-04-01T08:00:00Z"}
     assert found == {
@@ -205,13 +185,15 @@ def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, operator):
         "period": "1 hour",
         "stages": None,
         "gate": None,
+        **told,
     }
     fields = dict(
         re.findall(
             r'<input name="(\w+)"[^>]* value="([^"]*)"', operator.get("release?id=" + release["id"]).body.decode()
         )
     )
-    assert operator.post("terms", {"id": release["id"], **fields, "policy": "major < 2"}).status == 303
+    kept = {"policy": "major < 2", "kind": "security", "notes": told["notes"]}  # not in an <input>
+    assert operator.post("terms", {"id": release["id"], **fields, **kept}).status == 303
     assert overview.update(cloud.site, release["id"])["terms"] == found  # the unchanged form changes nothing
     for name, wrong in (
         ("limit", "0"),
@@ -222,13 +204,23 @@ def test_rollout_is_changed_and_empty_fields_mean_no_limit(cloud, operator):
         ("end", "2020-01-01"),
         ("stop", "x"),
         ("policy", "major <"),
+        ("kind", "urgent"),
+        ("notes", "x" * 501),
+        ("advisory", "javascript:alert(1)"),
+        ("no_defer_after", "x"),
     ):
         reply = operator.post("terms", {"id": release["id"], **form, name: wrong}, hx_request="true")
         assert reply.status in REFUSED and problem(reply).startswith(name), problem(reply)
         assert overview.update(cloud.site, release["id"])["terms"] == found
     assert operator.post("terms", {"id": release["id"]}).status == 303
     found = overview.update(cloud.site, release["id"])["terms"]
-    assert found == {**dict.fromkeys(found), "policy": policy.DEFAULT_POLICY, "percentage": 100.0, "age": "none"}
+    assert found == {
+        **dict.fromkeys(found),
+        "policy": policy.DEFAULT_POLICY,
+        "percentage": 100.0,
+        "age": "none",
+        "kind": "feature",
+    }
 
 
 # ---- the chart

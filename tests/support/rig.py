@@ -129,10 +129,10 @@ class Rig:
     def image(self, n):
         return esp.make_image(self.blocks * 4096 - 2048, "image %d" % n)
 
-    def publish(self, image, version):
+    def publish(self, image, version, **said):
         path = self.folder / ("%s.bin" % version)
         path.write_bytes(image)
-        return publish(self.site, path, PRODUCT, version)[0]
+        return publish(self.site, path, PRODUCT, version, said=said)[0]
 
     def run(self, **limits):
         limits.setdefault("until_s", 4000)

@@ -69,6 +69,14 @@ _OPTIONS = (
         help="Devices that first registered less than this time ago wait if there is a limit or a rate, "
         "and do not count for --stop-rule; by default 1 day.",
     ),
+    click.option("--kind", metavar="KIND", help="feature (by default) or security; devices are told."),
+    click.option("--notes", metavar="TEXT", help="What is new, for the devices: at most 500 bytes; none: no notes."),
+    click.option("--advisory", metavar="URL", help="Link to the security advisory, for the devices; none: no link."),
+    click.option(
+        "--no-defer-after",
+        metavar="DATE",
+        help="After this date, the application on a device can no longer postpone a security update; none: it can.",
+    ),
 )
 
 

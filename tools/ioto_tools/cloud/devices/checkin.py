@@ -82,10 +82,15 @@ async def check_in(
     asker = RequestingDevice(device.id, order, fields, device.pin, known_since_s=device.since_s)
     release = await _offer(site, memory, run, device, asker, message.version, now_s)
     await _withdraw(site, run, device, message, release, now_s)
-    if release is None:
-        return more
-    retry = device.grants[release.id].retry
-    return {**selection.check_in_response(release, await _image_url(site, run, base_url(), release), retry), **more}
+    return more if release is None else {**await _response(site, run, device, message, release, base_url()), **more}
+
+
+async def _response(
+    site: "Site", run: Run, device: CachedDevice, message: messages.CheckIn, release: Release, base_url: str
+) -> Row:
+    """The offer of the release. Only this project's agent is told what the release is about."""
+    url, retry = await _image_url(site, run, base_url, release), device.grants[release.id].retry
+    return selection.check_in_response(release, url, retry, told=message.next_s is not None)
 
 
 async def _record_crash(

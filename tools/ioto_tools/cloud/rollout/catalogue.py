@@ -17,9 +17,10 @@ from ..rules.selection import ACTIVE, Release
 from ..storage.tables import AnyRow, Row, products, releases
 
 _KEPT = ("id", "version", "checksum", "size", "enabled", "state", "percentage", "start_s", "end_s", "age_s")
+_TOLD = ("kind", "notes", "advisory", "no_defer_after_s")
 _STAGES = ("stages", "stage", "stage_s", "held")
 _FACTS = ("version", "product", "description", "size")  # what a policy sees as `update`
-_COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "chip", "head", *_STAGES, *_KEPT)
+_COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "chip", "head", *_TOLD, *_STAGES, *_KEPT)
 
 
 KEPT = 10_000  # cached policy results per product
@@ -89,6 +90,7 @@ def release(row: AnyRow) -> Release:
     """Convert a release's row to the Release that selection.py uses."""
     facts = {name: row[name] for name in _FACTS}
     kept = {name: row[name] for name in _KEPT}
+    kept["told"] = selection.told(*(row[name] for name in _TOLD))
     kept.update(in_stages=row["stages"] is not None, stage_s=row["stage_s"])
     kept["stage_due_s"] = None if row["held"] else stages.due_s(row)
     kept["limited"] = row["limit"] is not None or row["rate"] is not None

@@ -60,6 +60,7 @@ class Release:
     policy: Policy
     facts: Properties  # `update` in a policy
     percentage: float = 100
+    told: dict[str, Any] = field(default_factory=dict)  # by told()
     in_stages: bool = False  # the percentage is that of the current stage
     stage_s: int | None = None  # when the stage began
     stage_due_s: int | None = None  # when its time is over; None: it does not end
@@ -228,11 +229,19 @@ def _not_due(grant: Grant, now_s: int) -> str | None:
     return "waits" if must_wait(due_s, grant.changed_s, now_s) else None
 
 
-def check_in_response(release: Release | None, url: str | None, retry: int = 0) -> dict[str, Any]:
+def told(kind: str, notes: str, advisory: str, no_defer_after_s: int | None) -> dict[str, Any]:
+    """The fields of a check-in's response that tell a device about a release; without those that say nothing."""
+    fields = {"kind": kind, "notes": notes, "advisory": advisory, "noDeferAfter": no_defer_after_s}
+    if kind == "feature":
+        del fields["kind"]
+    return {name: value for name, value in fields.items() if value}
+
+
+def check_in_response(release: Release | None, url: str | None, retry: int = 0, told: bool = True) -> dict[str, Any]:
     """The response body of a check-in, {} if `release` is None.
 
-    It has the four fields of the protocol, `size`, and `retry` if it is not 0. Some clients search the text for
-    `"key":`, so the caller writes compact JSON, and no key occurs in another key's value.
+    It has the four fields of the protocol, `size`, `retry` if it is not 0, and with `told` those of told(). Some
+    clients search the text for `"key":`, so the caller writes compact JSON, and no key occurs in another key's value.
     """
     if release is None:
         return {}
@@ -243,4 +252,5 @@ def check_in_response(release: Release | None, url: str | None, retry: int = 0) 
         "version": release.version,
         "size": release.size,
         **({"retry": retry} if retry else {}),
+        **(release.told if told else {}),
     }

@@ -1,4 +1,4 @@
-"""The terms of a release's rollout: which devices, how many, how fast, when, and what stops it. Pure.
+"""The terms of a rollout: which devices, how many, how fast, when, what stops it; what devices are told. Pure.
 
 Operators write them as text or numbers; "none" removes a limit.
 
@@ -12,6 +12,10 @@ Operators write them as text or numbers; "none" removes a limit.
     stages      1% 1h, 10% 1d, 100%: percentages that rise one by one (stages.py), in place of `percentage`
     gate        20 finished, 2% failed, health: what the devices must show before each next stage
     age         1 day: newer devices get none of the limited slots, and their outcomes do not count for `stop`
+    kind        feature, security
+    notes       what is new, at most NOTES_BYTES
+    advisory    the link to a security advisory
+    no_defer_after  2026-03-01T08:00+01:00: from then on, devices do not postpone a security release
 """
 
 import re
@@ -22,6 +26,7 @@ from typing import Any
 from ioto import duration, semver
 
 from .. import policy
+from ..http.addresses import is_http_url
 from ..http.errors import CloudError
 from . import stages
 from .stages import format_duration
@@ -29,6 +34,9 @@ from .stages import format_duration
 Values = dict[str, Any]  # by the columns of `releases`
 
 NONE = "none"
+KINDS = ("feature", "security")
+NOTES_BYTES = 500  # of UTF-8, because a board has little memory
+ADVISORY_LENGTH = 200
 MAX_DEVICES = 2**31 - 1
 LAST_S = 253402300799  # 9999-12-31T23:59:59Z: the maximum of datetime
 LONGEST_S = 366 * 86400  # of a period
@@ -36,10 +44,13 @@ DEFAULTS: Values = {
     "policy": policy.DEFAULT_POLICY,
     "percentage": 100.0,
     "age_s": 86400,
+    "kind": "feature",
+    "notes": "",
+    "advisory": "",
 }  # the defaults; all other terms are None
 COLUMNS = (
     "policy", "limit", "percentage", "rate", "period_s", "start_s", "end_s", "stop_percent", "stop_after", "age_s",
-    "stages", "gate",
+    "stages", "gate", "kind", "notes", "advisory", "no_defer_after_s",
 )  # fmt: skip
 _STOP = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?\s+after\s+([0-9]{1,9})")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*%?")
@@ -72,6 +83,10 @@ def parse_terms(said: Mapping[str, Any], before: Mapping[str, Any] | None = None
         found["gate"] = None
     elif found["gate"] is None:
         found["gate"] = stages.DEFAULT_GATE
+    if found["no_defer_after_s"] is not None and found["kind"] != "security":
+        raise CloudError(
+            "no_defer_after: only a security release has such a date: give the kind security, or none here"
+        )
     return found
 
 
@@ -125,6 +140,10 @@ def format_terms(release: Mapping[str, Any]) -> dict[str, Any]:
         "stages": release["stages"],
         "gate": release["gate"],
         "age": format_duration(release["age_s"]) if release["age_s"] else NONE,
+        "kind": release["kind"],
+        "notes": release["notes"] or None,
+        "advisory": release["advisory"] or None,
+        "no_defer_after": _shown_time(release["no_defer_after_s"]),
     }
 
 
@@ -201,8 +220,35 @@ def _gate(name: str, text: str) -> Values:
     return {"gate": stages.format_gate(stages.parse_gate(text))}
 
 
+def _kind(name: str, text: str) -> Values:
+    if text not in (*KINDS, NONE):
+        raise CloudError("kind %s: expected: %s" % (text[:40], " or ".join(KINDS)))
+    return {"kind": KINDS[0] if text == NONE else text}
+
+
+def _notes(name: str, text: str) -> Values:
+    text = "" if text == NONE else text.replace("\r\n", "\n")
+    if len(text.encode(errors="replace")) > NOTES_BYTES:
+        raise CloudError("notes: %d bytes of UTF-8, allowed: %d" % (len(text.encode(errors="replace")), NOTES_BYTES))
+    if not text.replace("\n", "").isprintable():
+        raise CloudError("notes: expected: printable characters and line feeds")
+    return {"notes": text}
+
+
+def _advisory(name: str, text: str) -> Values:
+    if text in ("", NONE):
+        return {"advisory": ""}
+    if len(text) > ADVISORY_LENGTH or not re.fullmatch(r"https?://[!-~]+", text) or not is_http_url(text):
+        raise CloudError(
+            "advisory %s: expected: a link such as https://example.com/advisory, of %d characters at most"
+            % (text[:80], ADVISORY_LENGTH)
+        )
+    return {"advisory": text}
+
+
 _READ: dict[str, Callable[[str, str], Values]] = {
     "policy": _policy, "limit": _count, "percentage": _percentage, "rate": _count, "period": _period,
-    "start": _time, "end": _time, "stop": _stop, "stages": _stages, "gate": _gate, "age": _age,
+    "start": _time, "end": _time, "stop": _stop, "stages": _stages, "gate": _gate, "age": _age, "kind": _kind,
+    "notes": _notes, "advisory": _advisory, "no_defer_after": _time,
 }  # fmt: skip
 TERMS = tuple(_READ)

@@ -83,6 +83,11 @@ releases = Table(
     Column("stage_s", LONG),
     Column("stage_finished", Integer),
     Column("held", Boolean, nullable=False, default=False),
+    # What devices are told about it: one of terms.KINDS, what is new, a link to a security advisory.
+    Column("kind", String(16), nullable=False, default="feature"),
+    Column("notes", Text, nullable=False, default=""),
+    Column("advisory", Text, nullable=False, default=""),
+    Column("no_defer_after_s", LONG),  # from this time on, devices do not postpone it
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
