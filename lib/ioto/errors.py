@@ -36,6 +36,7 @@ REASONS = (
     "image_merged",  # a whole-flash .bin with a bootloader in front
     "image_malformed",  # segment table or application description
     "packed_malformed",  # a packed file with values out of bounds, or whose streams do not fit its blocks
+    "base_mismatch",  # a packed file made for another image than the running one
     "checksum_mismatch",  # SHA-256 of the data read back
     # release manifest
     "unsigned",  # keys are configured, but the file has no signature

@@ -12,9 +12,9 @@ MAGIC = b"IOTO-PAK"
 HEADER_BYTES = 88
 BLOCK = 4096
 SIZES_BYTES = 4  # in front of each block
-INPUT_BYTES = 4608  # most bytes of one stream for one block
+INPUT_BYTES = 4352  # most bytes of one stream for one block
 UNREAD_BYTES = 3  # most bytes of a stream that its last block of a group may leave unread
-OPERATIONS_BYTES = 1024  # most bytes of one block's operations
+OPERATIONS_BYTES = 512  # most bytes of one block's operations
 WBITS = (12, 11)  # windows of the two streams: control, differences
 FLUSH = b"\0\0\xff\xff"  # ends each stream of a group, and is not in the file
 _HEADER = ">8sB3sIII32s32s"
@@ -71,10 +71,21 @@ def operations(raw, length, cursor, base_size):
     """
     at = 0
     left = length
+    numbers = [0, 0, 0]
     while at < len(raw):
-        new, at = number(raw, at)
-        copy, at = number(raw, at)
-        move, at = number(raw, at)
+        for i in range(3):
+            value = shift = 0
+            while True:
+                if at == len(raw) or shift > 21:
+                    raise malformed("number")
+                byte = raw[at]
+                at += 1
+                value |= (byte & 127) << shift
+                shift += 7
+                if byte < 128:
+                    break
+            numbers[i] = value
+        new, copy, move = numbers
         cursor += new + ((move >> 1) ^ -(move & 1))
         left -= new + copy
         if not copy or left < 0 or not 0 <= cursor <= base_size - copy:
@@ -84,21 +95,8 @@ def operations(raw, length, cursor, base_size):
     yield left, 0, cursor + left
 
 
-def number(raw, at):
-    """(number, position after it): seven bits a byte, the lowest first; the last byte is below 128. At most 28 bits."""
-    value = shift = 0
-    while at < len(raw) and shift < 28:
-        byte = raw[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-    raise malformed("number")
-
-
 def build_number(value):
-    """The bytes of a number, for number()."""
+    """A number for operations(): seven bits a byte, the lowest first; the last byte is below 128. At most 28 bits."""
     raw = bytearray()
     while value > 127:
         raw.append(value & 127 | 128)

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import json
+import random
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.agent_build import agent_files, agent_sources, bundled_files, compile_module
 from ioto_tools.deploy.agent_build import compiled_files as shipped
 from ioto_tools.image import esp, keys, release
+from ioto_tools.image.pack import pack
 
 from .mpy import functions
 
@@ -178,6 +180,40 @@ def _flash():
     }  # fmt: skip
 
 
+def unpacking():
+    """(bytes of code, bytes of the decoder's objects) while a delta is decoded, in addition to main.py's import."""
+    rng = random.Random(1)
+    base = rng.randbytes(40000)
+    new = base[:9000] + rng.randbytes(9000) + bytes(byte ^ 1 for byte in base[9000:])
+    sources = {name: text for name, text in agent_sources().items() if name != "linux"}
+    agent = {"lib/ioto/%s.mpy" % name: compile_module(text, name + ".py") for name, text in sources.items()}
+    found = run({"/delta": pack(new, base), "/base": base}, agent, parts=[], run=_UNPACKING)
+    if found["console"] != ["%d blocks" % -(-len(new) // 4096)]:
+        raise RuntimeError("not unpacked: %s" % found["console"])
+    steps = [live for _, live, _ in found["imports"]]
+    return steps[2], sum(steps[4:])
+
+
+_UNPACKING = [
+    "from ioto.start import agent",
+    "import ioto.agent",
+    "from ioto.unpack import Unpacker",
+    """from ioto.packed import parse
+delta, base, block = open("/delta", "rb"), open("/base", "rb"), memoryview(bytearray(4096))
+
+def read_base(at, view):
+    base.seek(at)
+    base.readinto(view)
+
+header = parse(delta.read(88))""",
+    "unpacker = Unpacker(header, read_base)",
+    """while unpacker.n * 4096 < unpacker.size:
+    for view in unpacker.block(block[: min(4096, unpacker.size - unpacker.n * 4096)]):
+        delta.readinto(view)""",
+    "print(unpacker.n, 'blocks')",
+]
+
+
 @functools.cache
 def life():
     """Measure from the start to a staged release."""
@@ -203,6 +239,7 @@ def life():
 def figures():
     """{description: bytes} of life()."""
     found = life()
+    code, decoder = unpacking()
     return {
         "the interpreter, with the modules that the agent imports": found.base,
         "resident after import": found.imported,
@@ -212,4 +249,6 @@ def figures():
         "live in a download": found.download.live,
         "  with all that a turn of it allocates, garbage too": found.download.most,
         "garbage between two collections during the start": found.garbage,
+        "while a packed file is decoded, in addition: its code": code,
+        "  the decoder, with its buffers and windows": decoder,
     }  # fmt: skip

@@ -19,7 +19,7 @@ def refused(function, *arguments):
 
 
 def test_header_is_parsed_as_it_was_built():
-    for header in (GOOD, (1, SHA, 0, NONE, 5), (4097, SHA, 1, BASE_SHA, 2 * 9220), (0xFFFFFFFF, SHA, 0, NONE, 1 << 23)):
+    for header in (GOOD, (1, SHA, 0, NONE, 5), (4097, SHA, 1, BASE_SHA, 2 * 8708), (0xFFFFFFFF, SHA, 0, NONE, 1 << 23)):
         raw = packed.build(*header)
         assert len(raw) == packed.HEADER_BYTES and packed.is_packed(raw)
         assert packed.parse(raw) == header
@@ -33,8 +33,8 @@ def test_invalid_headers_are_refused():
         (size, sha, 0, base_sha, body),  # a base without a size
         (size, sha, base_size, NONE, body),  # a base without a hash
         (size, sha, base_size, base_sha, 366 * 4),  # too short for the sizes of its blocks
-        (size, sha, base_size, base_sha, 366 * 9220 + 1),
-        (4096, sha, 0, NONE, 9221),
+        (size, sha, base_size, base_sha, 366 * 8708 + 1),
+        (4096, sha, 0, NONE, 8709),
         (4097, sha, 0, NONE, 8),
     ):
         refused(packed.parse, packed.build(*header))
@@ -50,22 +50,23 @@ def test_invalid_headers_are_refused():
 
 
 def test_sizes_of_a_block():
-    for control in (0, 1, 255, 256, 4608):
-        for differences in (0, 1, 4608):
+    for control in (0, 1, 255, 256, 4352):
+        for differences in (0, 1, 4352):
             for starts in (False, True):
                 raw = packed.build_sizes(starts, control, differences)
                 assert len(raw) == packed.SIZES_BYTES and packed.sizes(raw) == (starts, control, differences)
-    for control, differences in ((4609, 0), (0, 4609), (0x7FFF, 0), (0, 0xFFFF), (0, 0x8000)):
+    for control, differences in ((4353, 0), (0, 4353), (0x7FFF, 0), (0, 0xFFFF), (0, 0x8000)):
         refused(packed.sizes, packed.build_sizes(False, control, differences))
 
 
 def test_numbers():
-    for value in list(range(300)) + [16383, 16384, 2097151, 2097152, (1 << 28) - 1]:
-        raw = packed.build_number(value)
-        assert packed.number(b"x" + raw + b"y", 1) == (value, 1 + len(raw))
-        for n in range(len(raw)):
-            refused(packed.number, raw[:n], 0)
-    refused(packed.number, packed.build_number(1 << 28), 0)
+    for value in list(range(1, 300)) + [16383, 16384, 2097151, 2097152, (1 << 27) - 1]:
+        move = packed.build_number(2 * value)
+        assert list(packed.operations(b"\0\1" + move, 1, 0, value + 1)) == [(0, 1, value), (0, 0, value + 1)]
+        for n in range(len(move)):
+            refused(packed.operations, b"\0\1" + move[:n], 1, 0, value + 1)
+    refused(packed.operations, b"\0\1" + packed.build_number(1 << 28), 1, 0, 1 << 29)
+    refused(packed.operations, b"\0\1" + b"\xff" * 4 + b"\1", 1, 0, 1 << 29)
 
 
 def listed(numbers, length=4096, cursor=8192, base_size=100000):

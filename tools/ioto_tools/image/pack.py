@@ -110,7 +110,7 @@ class _Source:
                 copies = [copy for copy in copies if copy is not shortest]
             cursor = after
             at, end = n * packed.BLOCK, min((n + 1) * packed.BLOCK, len(self.new))
-            control = packed.build_number(len(operations)) + operations
+            control = len(operations).to_bytes(2, "big") + operations
             for copy in copies:
                 control += self.new[at : copy.at]
                 at = copy.at + copy.length

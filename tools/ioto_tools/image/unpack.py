@@ -57,10 +57,7 @@ def _body(raw: bytes, size: int, base: bytes) -> bytes:
 def _block(streams: "list[_Stream]", length: int, cursor: int, base: bytes) -> tuple[bytes, int]:
     """(a block of `length` bytes, the cursor after it)."""
     control, differences = streams
-    count = control.read(1)
-    if count[0] > 127:
-        count += control.read(1)
-    size, _ = packed.number(count, 0)
+    size = int.from_bytes(control.read(2), "big")
     if size > packed.OPERATIONS_BYTES:
         raise PackError("corrupt: %d bytes of operations" % size)
     block = b""

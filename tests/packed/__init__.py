@@ -1,0 +1,1 @@
+"""Packed files: packing, and the decoder of boards."""
