@@ -265,6 +265,9 @@ def test_random_catalogues_against_brute_force():
         assert found is expected_offer(releases, device, running, pin, NOW), (round, running, pin, releases, held)
         explained = selection.explain(sorted_releases(releases), device, NOW, never_full)
         assert [each for each, why in explained if why is None] == ([found] if found else []), round
+        # The same with the results of all policies in the cache, as at the next check-in.
+        device.verdicts = {each.id: bool(each.policy(device.properties, each.facts)) for each in releases}
+        assert selection.select_release(sorted_releases(releases), device, NOW, never_full) is found, round
         assert {why for _, why in explained} <= {None, *selection.REASONS_NOT_OFFERED}
         offered += found is not None
     assert offered > 1500

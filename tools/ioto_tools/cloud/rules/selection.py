@@ -129,7 +129,11 @@ def sort_newest_first(releases: Iterable[_Versioned]) -> list[_Versioned]:
 
 def select_release(releases: Iterable[Release], asker: RequestingDevice, now_s: int, room: Room) -> Release | None:
     """The release that the device is offered, or None. `releases`: by descending version."""
+    policies_apply, verdicts = asker.pin is None, asker.verdicts
     for release in releases:
+        # Most releases are for other devices: the cached result of the policy makes the other checks unnecessary.
+        if policies_apply and verdicts.get(release.id) is False and release.order != asker.order:
+            continue
         why = reason_not_offered(release, asker, now_s, room)
         if why is None:
             return release
