@@ -7,7 +7,7 @@ five million devices.
 import importlib
 import sys
 
-PARTS = ("agent", "boards", "cloud", "growth", "heap", "images", "policy", "rollout", "tls")
+PARTS = ("agent", "boards", "cloud", "growth", "heap", "images", "lists", "policy", "rollout", "tls")
 MORE = ("millions", "profile")
 
 
