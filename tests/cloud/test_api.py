@@ -9,8 +9,10 @@ from ioto_tools.cloud.api.operations import OPERATIONS
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.operators import operator_tokens, overview, webhooks
 from ioto_tools.cloud.storage import audit
+from ioto_tools.image import keys
 
 API = openapi.PREFIX
+PUBLIC_KEY = keys.public_bytes(keys.generate().public_key()).decode()
 SPECIAL = (b"Authentication failed", b"Cannot find device")
 
 
@@ -35,6 +37,8 @@ GOOD = {  # operation -> path and body of a request that succeeds
     "product_versions": ("/products/thermo/versions", None),
     "new_product": ("/products", {"name": "other", "by_hand": True}),
     "change_product": ("/products/other", {"keep_images": 5}),
+    "product_keys": ("/products/other/keys", None),
+    "add_product_key": ("/products/other/keys", {"public_key": PUBLIC_KEY}),
     "delete_product": ("/products/other", None),
     "publish": ("/products/thermo/releases?version=3.0.0&percentage=10&stop=5%25%20after%2020", esp_image(b"3", 3000)),
     "dry_run": ("/products/thermo/dry-run?version=4.0.0", esp_image(b"4", 3000)),

@@ -72,6 +72,7 @@ FORMS = {
     "tokens": ("name", "scope", "lifetime", "products", "revoke"),
     "retire": ("id", "action"),
     "product-settings": ("id", "keep_images", "action"),
+    "keys": ("id", "public_key"),
     "groups": ("name", "policy", "remove"),
     "webhooks": ("url", "events", "remove", "test"),
 }

@@ -210,7 +210,7 @@ def extracted_application(image: str, any_file: bool) -> Iterator[str]:
 @contextmanager
 def signed_file(
     image: str,
-    key: str,
+    private: RSAPrivateKey,
     folder: str | Path,
     product: str,
     version: str,
@@ -227,7 +227,6 @@ def signed_file(
     if allow_downgrade and downgrade_from:
         raise click.UsageError("--allow-downgrade and --downgrade-from: give only one of them")
     down = downgrade_from or allow_downgrade or None
-    private = private_key(key)
     handle, path = tempfile.mkstemp(suffix=".signed", dir=folder)
     try:
         with click_errors(), os.fdopen(handle, "wb") as out, extracted_application(image, any_file) as alone:
@@ -261,7 +260,7 @@ def sign(image: str, key: str, product: str, version: str, out: str | None, **mo
     """
     out = out or image + ".signed"
     folder = os.path.dirname(os.path.abspath(out))
-    with signed_file(image, key, folder, product, version, **more) as path:
+    with signed_file(image, private_key(key), folder, product, version, **more) as path:
         os.chmod(path, 0o644)
         os.replace(path, out)
     size = os.path.getsize(out)

@@ -11,8 +11,9 @@ from ioto_tools.cloud.releases import publish as publishing
 from ioto_tools.cloud.site import fleet_overview
 
 from .options import RenamedOption, data_option, json_option, yes_option
-from .output import pluralize, print_json, print_table
+from .output import ago, pluralize, print_json, print_table
 from .printable import printable
+from .rollout_options import print_warnings
 from .site import open_site
 
 
@@ -90,6 +91,49 @@ def product_set(name: str, keep_images: int, data: str, json: bool) -> None:
     click.echo("product %s keeps its newest %s" % (found["name"], pluralize(keep_images, "image")))
     if surplus := found["surplus"]:
         click.echo("to be archived within an hour by a running server: %s" % printable(", ".join(surplus)))
+
+
+@product.command("keys")
+@click.argument("name")
+@click.option(
+    "--add",
+    "file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Add the public key in FILE, so that the cloud recognizes it; `ioto publish --key` adds its key too.",
+)
+@data_option
+@json_option
+def product_keys(name: str, file: str | None, data: str, json: bool) -> None:
+    """Show which keys signed the releases of the product NAME (or its id), and warn about changes.
+
+    A signature does not contain its key: the key of a release is `unknown` until its public key is added. Boards do
+    not use this list, but the public keys in their update.keys.
+    """
+    from ioto_tools.cloud.releases import signing_keys
+
+    with open_site(data) as site:
+        if file:
+            signing_keys.add_text(site, name, _read_key(file))
+        found = signing_keys.listed(site, name)
+    if json:
+        print_json(found)
+        return
+    rows = [
+        (each["key"], len(each["versions"]), ", ".join(each["versions"][-1:]) or "-", ago(each["last_s"]))
+        for each in found["keys"]
+    ]
+    print_table("Keys", ("key", "releases", "last release", "published"), rows)
+    print_warnings(found["warnings"])
+
+
+def _read_key(file: str) -> str:
+    from ioto_tools.image import keys
+
+    try:
+        raw = keys.read(file)
+        return raw.decode() if b"PRIVATE KEY" in raw else keys.public_bytes(keys.parse_public(raw, file)).decode()
+    except keys.KeyFileError as e:
+        raise click.ClickException(str(e)) from e
 
 
 @product.command("delete")

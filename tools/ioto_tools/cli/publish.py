@@ -12,12 +12,12 @@ from ioto.errors import UpdateError
 
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases import publish as publishing
-from ioto_tools.cloud.releases import term_warnings
+from ioto_tools.cloud.releases import signing_keys, term_warnings
 from ioto_tools.cloud.rules import terms
 from ioto_tools.cloud.rules.selection import REASONS_NOT_OFFERED
 from ioto_tools.image import release
 
-from .keys import extracted_application, manifest_options, signed_file
+from .keys import extracted_application, manifest_options, private_key, signed_file
 from .options import RenamedOption, data_option, json_option
 from .output import pluralize, print_json, print_table
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
@@ -102,7 +102,7 @@ def publish(
         )
     for doubt in terms.version_warnings(version):
         click.echo("Warning: " + doubt, err=True)
-    with open_site(data) as site, _file_to_publish(site, image, key, product, version, more) as path:
+    with open_site(data) as site, _file_to_publish(site, image, key, product, version, more, not dry_run) as path:
         arguments = {"description": description, "any_file": more["any_file"], "said": resolve_group(site, rollout)}
         with _progress_bar(image, os.path.getsize(path), shown=not json) as advance:
             if dry_run:
@@ -161,16 +161,21 @@ def _identify(image: str, product: str | None, version: str | None) -> tuple[str
 
 @contextmanager
 def _file_to_publish(
-    site: Site, image: str, key: str | None, product: str, version: str, more: dict[str, Any]
+    site: Site, image: str, key: str | None, product: str, version: str, more: dict[str, Any], remember: bool
 ) -> Iterator[str]:
-    """The file `image`, or with a key, a temporary signed file made from it."""
+    """The file `image`, or with a key, a temporary signed file made from it.
+
+    `remember`: add the public key to the product's keys after the block.
+    """
     if not key:
         with extracted_application(image, more["any_file"]) as path:
             yield path
         return
-    owner = publishing.product_of(site, product)
-    with signed_file(image, key, site.data, owner["id"], version, **more) as path:
+    owner, private = publishing.product_of(site, product), private_key(key)
+    with signed_file(image, private, site.data, owner["id"], version, **more) as path:
         yield path
+    if remember:
+        signing_keys.add(site, owner["id"], private.public_key())
 
 
 @contextmanager

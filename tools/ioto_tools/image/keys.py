@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -71,6 +71,11 @@ def load_public(path: str | Path, passphrase: Callable[[], bytes] | None = None)
     raw = read(path)
     if b"PRIVATE KEY" in raw:
         return load(path, passphrase() if is_encrypted(raw) and passphrase else b"").public_key()
+    return parse_public(raw, path)
+
+
+def parse_public(raw: bytes, path: str | Path) -> rsa.RSAPublicKey:
+    """The public key in `raw`, PEM or DER; `path`: its name in errors."""
     try:
         found = load_pem_public_key(raw) if raw.startswith(b"-----") else load_der_public_key(raw)
     except (ValueError, UnsupportedAlgorithm):
@@ -104,6 +109,15 @@ def is_encrypted(raw: bytes) -> bool:
 def sign(private: rsa.RSAPrivateKey, message: bytes) -> bytes:
     """Sign with RSASSA-PSS, SHA-256, MGF1-SHA-256 and a salt of 32 bytes, as lib/ioto/pss.py verifies it."""
     return private.sign(message, padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES), hashes.SHA256())
+
+
+def has_signed(public: rsa.RSAPublicKey, message: bytes, signature: bytes) -> bool:
+    """Is `signature`, as made by sign(), of this key?"""
+    try:
+        public.verify(signature, message, padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
 
 
 def create_file(path: str | Path, raw: bytes, mode: int) -> None:

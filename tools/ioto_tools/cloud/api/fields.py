@@ -5,6 +5,7 @@ from typing import Any
 
 from ..http.errors import Refusal
 
+Arguments = dict[str, Any]  # the fields of a request
 Schema = dict[str, Any]  # a JSON schema of a string, integer or boolean; "x-optional": the field may be omitted
 
 NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[\x21-\x7e]+$"}

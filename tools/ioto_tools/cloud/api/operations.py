@@ -21,11 +21,11 @@ from ..site import fleet_overview
 from ..site.site import Site
 from ..storage import audit
 from ..storage.tables import Row
-from .fields import BOOLEAN, NAME, TEXT, VERSION, Schema, choice, integer, optional
+from . import products
+from .fields import BOOLEAN, NAME, TEXT, VERSION, Arguments, Schema, choice, integer, optional
 
 IMAGE_BYTES = 128 * 1024 * 1024  # more than the updater programs accept
 
-Arguments = dict[str, Any]  # of a request
 Run = Callable[[Site, Arguments], Any]  # its result is sent as JSON
 
 
@@ -48,21 +48,6 @@ class Operation:
 
 def site_overview(site: Site, args: Arguments) -> Row:
     return fleet_overview.of_site(site)
-
-
-# ---- products
-
-
-def products(site: Site, args: Arguments) -> list[Row]:
-    return overview.products(site)
-
-
-def new_product(site: Site, args: Arguments) -> Row:
-    return publishing.new_product(site, args["name"], args["id"], bool(args["by_hand"]))
-
-
-def product_versions(site: Site, args: Arguments) -> Row:
-    return fleet_overview.of_product(site, args["product"])
 
 
 # ---- releases
@@ -152,14 +137,6 @@ def delete_release(site: Site, args: Arguments) -> Row:
 
 def archive_release(site: Site, args: Arguments) -> Row:
     return deletion.archive_release(site, args["release"])
-
-
-def change_product(site: Site, args: Arguments) -> Row:
-    return retention.set_keep_images(site, args["product"], args["keep_images"] or None)
-
-
-def delete_product(site: Site, args: Arguments) -> Row:
-    return deletion.delete_product(site, args["product"])
 
 
 # ---- devices
@@ -328,19 +305,22 @@ _TOKEN = {
 
 OPERATIONS = (
     Operation("GET", "/overview", "read", site_overview, "Show what needs attention, and the fleet in numbers."),
-    Operation("GET", "/products", "read", products, "List all products."),
-    Operation("POST", "/products", "admin", new_product, "Create a product.",
+    Operation("GET", "/products", "read", products.products, "List all products."),
+    Operation("POST", "/products", "admin", products.new_product, "Create a product.",
               body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}, whole_site=True),
-    Operation("PATCH", "/products/{product}", "admin", change_product,
+    Operation("PATCH", "/products/{product}", "admin", products.change_product,
               "Keep the images of only the newest releases (0: of all releases).",
               body={"keep_images": integer(0, retention.MOST)}),
-    Operation("DELETE", "/products/{product}", "admin", delete_product,
+    Operation("GET", "/products/{product}/keys", "read", products.product_keys, "Show which keys signed the releases."),
+    Operation("POST", "/products/{product}/keys", "admin", products.add_product_key,
+              "Add a public key (PEM), so that its releases are recognized.", body={"public_key": TEXT}),
+    Operation("DELETE", "/products/{product}", "admin", products.delete_product,
         "Delete a product that has no devices and no releases."),
     Operation("POST", "/products/{product}/releases", "publish", publish, "Publish the image in the body.",
               query=_PUBLISH, upload=True),
     Operation("POST", "/products/{product}/dry-run", "publish", dry_run,
               "Count the devices that would be offered the image in the body.", query=_PUBLISHED, upload=True),
-    Operation("GET", "/products/{product}/versions", "read", product_versions,
+    Operation("GET", "/products/{product}/versions", "read", products.product_versions,
               "Count a product's devices by version, over time."),
     Operation("GET", "/releases", "read", releases, "List all releases, with `archived` also the archived ones.",
               query={**_PRODUCT, "archived": optional(BOOLEAN)}),

@@ -18,7 +18,8 @@ from ..lists.export import Export
 from ..operators import hidden_fields, metrics, operator_tokens
 from ..site.site import Site
 from . import fields, openapi
-from .operations import IMAGE_BYTES, OPERATIONS, Arguments, ListPage, Operation, Run
+from .fields import Arguments
+from .operations import IMAGE_BYTES, OPERATIONS, ListPage, Operation, Run
 
 BODY_BYTES = 64 * 1024
 PER_MINUTE = 600  # requests per token

@@ -12,7 +12,18 @@ from ..http.errors import Conflict
 from ..operators import overview
 from ..rollout import failures, leases, lifecycle
 from ..storage import audit, change_log, counters
-from ..storage.tables import Row, devices, fleet_samples, grants, products, releases, reports, samples, tokens
+from ..storage.tables import (
+    Row,
+    devices,
+    fleet_samples,
+    grants,
+    products,
+    releases,
+    reports,
+    samples,
+    signing_keys,
+    tokens,
+)
 from ..storage.tables import leases as lease_rows
 from . import image_deletion, usage
 
@@ -109,6 +120,7 @@ def _delete_product(conn: sa.Connection, word: str, now_s: int, who: str) -> Row
     failures.delete_of_devices(conn, removed)
     conn.execute(devices.delete().where(of_product))
     conn.execute(fleet_samples.delete().where(fleet_samples.c.product == found["id"]))
+    conn.execute(signing_keys.delete().where(signing_keys.c.product == found["id"]))
     conn.execute(products.delete().where(products.c.id == found["id"]))
     change_log.note(conn, now_s)
     audit.note(conn, now_s, who, "product.deleted", found["id"], name=found["name"])

@@ -16,6 +16,7 @@ from ..rollout import shared_ids
 from ..rules import stages, terms
 from ..storage import queries
 from ..storage.tables import Row, devices
+from . import signing_keys
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -30,6 +31,8 @@ def of_update(site: "Site", update: Row) -> list[str]:
     found = of_policy(site, update["product"], update["terms"]["policy"], update["terms"]["percentage"])
     if update["terms"]["stages"]:
         found = found + site.database.read(_small_stages, update)
+    if "update" in update:
+        found = found + site.database.read(signing_keys.of_update, update["update"])
     if update["size"] > UPDATER_BYTES:
         found = found + site.database.read(_image_too_large, update)
     return found

@@ -15,8 +15,8 @@ from .tables import Row, audit, deliveries, devices, products, webhooks
 CLOUD = "cloud"  # the cloud itself, for example a stop rule
 
 ACTIONS = (
-    "product.new", "product.set", "product.deleted", "product.devices_claimed", "product.devices_removed",
-    "product.devices_pinned", "product.devices_unpinned", "group.set", "group.removed",
+    "product.new", "product.set", "product.key", "product.deleted", "product.devices_claimed",
+    "product.devices_removed", "product.devices_pinned", "product.devices_unpinned", "group.set", "group.removed",
     "release.published", "release.set", "release.enabled", "release.disabled", "release.approved",
     "release.paused", "release.resumed", "release.cancelled", "release.stopped",
     "release.retried", "release.archived", "release.deleted", "release.new_failure",

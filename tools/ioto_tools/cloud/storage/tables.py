@@ -91,6 +91,16 @@ releases = Table(
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
 
+# Public keys that may have signed releases of a product (signing_keys.py).
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("product", String(64), ForeignKey("products.id"), primary_key=True),
+    Column("fingerprint", String(64), primary_key=True),  # SHA-256 of the key's DER form
+    Column("public", Text, nullable=False),  # PEM
+    Column("added_s", LONG, nullable=False),
+)
+
 # Images that are being deleted, because no release has them any more (image_deletion.py).
 image_deletions = Table(
     "image_deletions",

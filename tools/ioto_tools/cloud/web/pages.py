@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
 from . import assets, devices, products, publishing, releases, sign_in, tokens_and_audit
-from .administration import groups, retire, webhooks
+from .administration import groups, keys, retire, webhooks
 from .dispatch import form_route, page_route
 
 PAGES = (
@@ -23,6 +23,8 @@ PAGES = (
     form_route("/terms", releases.set_terms, "publish"),
     page_route("/retire", retire.show, "admin"),
     form_route("/retire", retire.act, "admin"),
+    page_route("/keys", keys.show),
+    form_route("/keys", keys.add, "admin"),
     page_route("/product-settings", retire.product, "admin"),
     form_route("/product-settings", retire.change_product, "admin"),
     page_route("/progress", releases.progress),
