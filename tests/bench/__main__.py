@@ -1,14 +1,14 @@
 """`make bench` measures the figures of docs/figures.md, `python -m tests.bench cloud` one part of them.
 
-Two parts run only if they are named: `profile` shows where a check-in spends its time, `millions` is `growth` with
-five million devices.
+Three parts run only if they are named: `profile` shows where a check-in spends its time, `millions` is `growth` with
+five million devices, `stages` takes 100,000 devices through the stages of two releases.
 """
 
 import importlib
 import sys
 
 PARTS = ("agent", "boards", "cloud", "growth", "heap", "images", "lists", "policy", "rollout", "tls")
-MORE = ("millions", "profile")
+MORE = ("millions", "profile", "stages")
 
 
 def main():

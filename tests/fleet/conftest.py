@@ -48,21 +48,27 @@ class World:
 
 
 @pytest.fixture
-def worlds():
-    """worlds() makes a World, in memory if possible: the disk is not under test."""
-    made = []
+def memory_path():
+    """A folder, in memory if possible: the disk is not under test."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
 
-        def more():
-            inside = Path(folder) / str(len(made))
-            inside.mkdir()
-            made.append(World(inside))
-            return made[-1]
 
-        yield more
-        for each in made:
-            each.close()
+@pytest.fixture
+def worlds(memory_path):
+    """worlds() makes a World."""
+    made = []
+
+    def more():
+        inside = memory_path / str(len(made))
+        inside.mkdir()
+        made.append(World(inside))
+        return made[-1]
+
+    yield more
+    for each in made:
+        each.close()
 
 
 @pytest.fixture
