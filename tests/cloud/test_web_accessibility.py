@@ -19,7 +19,7 @@ pytestmark = [needed, pytest.mark.sweep]
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 RUN = "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations)"
 NOT_PAGES = {  # parts of pages, and data
-    "/progress", "/samples", "/versions", "/device-rows", "/device-count", "/device-export", "/group-devices",
+    "/bulk-count", "/progress", "/samples", "/versions", "/device-rows", "/device-count", "/device-export", "/group-devices",
     "/static/{hash}/{name}",
 }  # fmt: skip
 QUERIES = {
@@ -27,6 +27,8 @@ QUERIES = {
     "/retire": "id=thermo@1.1.0",
     "/product": "id=thermo",
     "/product-settings": "id=thermo",
+    "/keys": "id=thermo",
+    "/bulk": "action=claim&product=thermo",
     "/device": "id=D0",
 }
 
