@@ -20,7 +20,7 @@ from ..storage import audit
 from ..storage.tables import Row, devices
 from ..storage.tables import grants as grant_rows
 from . import device_list
-from .device_filter import Condition, DeviceFilter
+from .device_filter import Condition, DeviceFilter, was_offered
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -64,8 +64,7 @@ class Bulk:
         """The condition of the devices that the action changes."""
         if self.action == "retry":
             states = grant_rows.c.state.in_(sorted(update_states.RETRYABLE)), grant_rows.c.tries > 0
-            mine = grant_rows.c.device == devices.c.key, grant_rows.c.release == self.wanted.release
-            return sa.exists(sa.select(grant_rows.c.device).where(*mine, *states))
+            return was_offered(grant_rows.c.release == self.wanted.release, *states)
         if self.action == "claim":
             return sa.not_(devices.c.claimed)
         if self.action == "pin":

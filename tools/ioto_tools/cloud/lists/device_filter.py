@@ -218,6 +218,18 @@ def _held(release: str, given: dict[str, str]) -> list[Condition]:
     return found
 
 
+def was_offered(*held: Condition) -> Condition:
+    """The condition of devices whose row of `grants` matches `held`, which names a release.
+
+    Each device is looked up by its key. PostgreSQL would convert EXISTS to a join, and sometimes read all offers of the
+    release for each device.
+    """
+    one: sa.Select[Any] = (
+        sa.select(sa.literal_column("1")).select_from(grants).where(grants.c.device == devices.c.key, *held)
+    )
+    return one.scalar_subquery() == 1
+
+
 def _state(word: str) -> str:
     if word not in update_states.STATES:
         raise CloudError("state %s: expected: one of %s" % (word[:80], ", ".join(update_states.STATES)))

@@ -14,7 +14,7 @@ from ..http.errors import CloudError
 from ..operators import overview
 from ..storage import queries
 from ..storage.tables import Row, devices, grants, products
-from .device_filter import Condition, DeviceFilter
+from .device_filter import Condition, DeviceFilter, was_offered
 from .device_order import Order, order_of, position
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAGE = 50  # devices on a page
 MOST_EXAMINED = 25_000
 MOST_COSTLY = 5000
-MOST_COSTLY_SORTED = 2000  # in another order than by id, for which all devices are sorted
+MOST_COSTLY_SORTED = 1000  # in another order than by id, for which all devices are sorted
 MOST_SORTED = 100_000  # more devices can only be listed by id
 LAST = chr(0x10FFFF)
 # Keys of the devices found, number of devices examined, position after which the next call continues or None.
@@ -110,7 +110,7 @@ def scope_of(conn: sa.Connection, wanted: DeviceFilter) -> tuple[list[Condition]
     indexed = sa.select(grants.c.device).where(*wanted.held[: wanted.indexed]).limit(MOST_COSTLY + 1)
     if conn.execute(sa.select(sa.func.count()).select_from(indexed.subquery())).scalar_one() <= MOST_COSTLY:
         return [*scope, devices.c.key.in_(some)], True
-    return [*scope, sa.exists(some.where(grants.c.device == devices.c.key))], False
+    return [*scope, was_offered(*wanted.held)], False
 
 
 def _bounds(
