@@ -19,7 +19,8 @@ pytestmark = [needed, pytest.mark.sweep]
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 RUN = "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations)"
 NOT_PAGES = {  # parts of pages, and data
-    "/bulk-count", "/progress", "/samples", "/versions", "/device-rows", "/device-count", "/device-export", "/group-devices",
+    "/bulk-count", "/progress", "/samples", "/versions", "/device-rows", "/device-count", "/device-export",
+    "/group-devices",
     "/static/{hash}/{name}",
 }  # fmt: skip
 QUERIES = {
