@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from ioto import duration
+from sqlalchemy.ext.compiler import compiles
 
 from .. import policy
 from ..http.errors import CloudError
@@ -224,10 +225,25 @@ def was_offered(*held: Condition) -> Condition:
     Each device is looked up by its key. PostgreSQL would convert EXISTS to a join, and sometimes read all offers of the
     release for each device.
     """
-    one: sa.Select[Any] = (
-        sa.select(sa.literal_column("1")).select_from(grants).where(grants.c.device == devices.c.key, *held)
-    )
-    return one.scalar_subquery() == 1
+    one: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(grants)
+    return one.where(grants.c.device == _DeviceKey(), *held).scalar_subquery() == 1
+
+
+class _DeviceKey(sa.ColumnElement[str]):
+    """`devices.key`, as an index of another table can look it up: its own collation differs from theirs."""
+
+    inherit_cache = True
+    type = sa.String()
+
+
+@compiles(_DeviceKey)
+def _key(element: _DeviceKey, compiler: Any, **options: Any) -> str:
+    return "devices.key"
+
+
+@compiles(_DeviceKey, "postgresql")
+def _key_in_postgresql(element: _DeviceKey, compiler: Any, **options: Any) -> str:
+    return 'devices.key COLLATE "default"'
 
 
 def _state(word: str) -> str:
