@@ -1,4 +1,4 @@
-"""Store the exception that ended the application and reset the board. Loaded only when needed."""
+"""Store the exception that ended the application, then reset the board. Loaded only when needed."""
 
 import io
 import sys
@@ -20,7 +20,7 @@ def shortened(text, most=_MOST_BYTES):
 def remember(found, agent):
     """Store a traceback in the file `traceback` of the state folder, without secrets, for the next check-in or report.
 
-    The file is not written again if it already contains the same.
+    The file is not rewritten if it already contains this traceback.
     """
     from .redact import hide, secrets
 

@@ -94,7 +94,7 @@ def test_silent_and_unclaimed_devices(cloud):
     assert items(cloud, "silent") == []
     cloud.now_s += 1
     query = {"product": "thermo", "silent": "yes", "sort": "seen"}
-    text = "2 devices of thermo are later than usual with the next check-in"
+    text = "2 devices of thermo are overdue for a check-in"
     assert items(cloud, "silent") == [(text, "devices", query)]
     cloud.check_in("D1", tokens["D1"], "1.0.0", next=2 * HOUR)
     assert items(cloud, "silent")[0][0].startswith("1 device of thermo is later")

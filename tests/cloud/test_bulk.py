@@ -27,7 +27,7 @@ VERSION = {"pin": "1.5.0"}
 
 @pytest.fixture
 def fleet(cloud, monkeypatch):
-    """N devices, of which every third failed, is unclaimed or pinned; and a device of another product."""
+    """N devices, in turn failed, unclaimed and pinned, and one device of another product."""
     monkeypatch.setattr(bulk, "AT_ONCE", 2)
     cloud.update = cloud.publish("2.0.0", stop="none")["id"]
     for n in range(N):
@@ -65,7 +65,7 @@ def newest(cloud, n=1):
     return cloud.site.database.read(audit.newest, n)
 
 
-# {action: (the devices that it changes, what it changes)}
+# {action: (devices that it changes, check that a row was changed)}
 CHANGED = {
     "retry": (range(0, N, 3), lambda row: row["update"]["tries"] == 0),
     "claim": (range(1, N, 3), lambda row: row["claimed"]),

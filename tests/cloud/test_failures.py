@@ -220,7 +220,7 @@ def test_events_for_new_groups_are_limited_and_need_a_device_that_counts(cloud):
     cloud.publish("2.0.0", age="1 day")
     token, update = offered(cloud)
     fail(cloud, "D1", token, update)
-    assert announced(cloud) == []  # the device is new, as a fake one may be
+    assert announced(cloud) == []  # a new device does not count: it may be fake
     cloud.now_s += 86400
     fail(cloud, "D1", token, update, "rolled_back", 2)
     wanted = {"product": PRODUCT, "version": "2.0.0", "device": "D1", "reason": "selftest_failed", "cause": CAUSE}

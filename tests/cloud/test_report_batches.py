@@ -1,4 +1,4 @@
-"""Reports that are stored together: the same effect as one after the other, and the stop rule of two workers."""
+"""Reports stored in a batch have the same effect as one by one; two workers apply the stop rule consistently."""
 
 import asyncio
 import json
@@ -106,7 +106,7 @@ def send_all(site, arrived, start):
 
 @pytest.mark.parametrize("least", [7, *(pytest.param(n, marks=pytest.mark.sweep) for n in (1, 2, 20, 39))])
 def test_two_workers_stop_a_release_at_the_same_failure(kind, make_site, tmp_path, least):
-    """However the reports of two workers overlap, the release stops at the first one that fulfils the rule, once."""
+    """However two workers' reports interleave, the release stops exactly once, at the first that triggers the rule."""
     cloud = Cloud(tmp_path, kind)
     update = cloud.publish("2.0.0", stop="50%% after %d" % least)["id"]
     arrived = []

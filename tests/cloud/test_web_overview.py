@@ -53,7 +53,7 @@ def test_every_item_has_a_link_to_a_page_that_shows_it(cloud, operator):
     for says in (
         "thermo 2.0.0 is paused, and its stop rule applies: 1 of 2 devices failed",
         "1 device failed to update to thermo 2.0.0 within a day: selftest_failed",
-        "2 devices of thermo are later than usual with the next check-in",
+        "2 devices of thermo are overdue for a check-in",
         "1 device of thermo is waiting to be claimed",
     ):
         assert says in found, says

@@ -115,7 +115,7 @@ def test_the_application_runs_again_after_a_refusal(flash, folder):
 
 @pytest.mark.sweep
 def test_the_size_of_folders_is_counted(port, folder, flash):
-    """Each folder takes two blocks on littlefs; nothing is copied if not everything would fit."""
+    """Each folder takes two blocks on littlefs; nothing is copied unless everything fits."""
     for n in range(60):
         (folder / ("d%d" % n)).mkdir()
         (folder / ("d%d" % n) / "x.txt").write_text("x")
@@ -139,7 +139,7 @@ except OSError as e:
 def test_a_file_system_that_fills_up_during_the_copy(folder, flash):
     """Nothing is changed, and the files copied so far are removed."""
     it = Board(flash)
-    it.write_files({"ballast.bin": bytes(540_000)})  # otherwise filling the file system takes long
+    it.write_files({"ballast.bin": bytes(540_000)})  # otherwise it takes a long time to fill the file system
     it.close()
     files = device_files(folder)
     files.update({"main.py": b"print('new')\n" * 600, "more.bin": bytes(20_000)})

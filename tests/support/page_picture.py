@@ -47,7 +47,7 @@ _LAID_OUT = """(height) => {
 
 
 def picture(page, width, height):
-    """The top `height` pixels of `page`, a page of Playwright, as the text of an SVG file."""
+    """The top `height` pixels of `page`, a Playwright page, as the text of an SVG file."""
     page.set_viewport_size({"width": width, "height": height})
     drawn = ['<rect width="100%" height="100%" fill="white"/>']
     for kind, x, y, *rest in page.evaluate(_LAID_OUT, height):

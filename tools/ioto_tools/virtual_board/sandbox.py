@@ -12,8 +12,8 @@ import platform
 import struct
 
 # (x86-64, AArch64) numbers of the calls that a computing process needs. Not in the list: calls that name a file, a
-# process or an address (open, stat, exec, socket, kill, ptrace), and calls that change a descriptor's owner (fcntl,
-# ioctl).
+# process or an address (open, stat, exec, socket, kill, ptrace), and calls that could have signals sent to another
+# process (fcntl and ioctl: F_SETOWN, FIOSETOWN).
 _CALLS = {
     "read": (0, 63), "write": (1, 64), "clock_gettime": (228, 113), "lseek": (8, 62), "readv": (19, 65),
     "writev": (20, 66), "pread64": (17, 67), "close": (3, 57), "fstat": (5, 80), "poll": (7, None),

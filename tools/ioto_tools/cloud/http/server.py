@@ -60,9 +60,9 @@ def serve(
 ) -> None:
     """Serve the application that make_app() returns until SIGINT or SIGTERM.
 
-    `port` 0: any free port. ready(port) is called when connections are accepted. `count`: the number of processes; if
-    there are several, make_app must be picklable, and said(text) is called when a process is replaced. CloudError if an
-    option is invalid.
+    `port` 0: any free port. ready(port) is called once the server accepts connections. `count`: the number of
+    processes; if there are several, make_app must be picklable, and said(text) is called when a process is replaced.
+    CloudError if an option is invalid.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: finish running requests, close the site
     if options.certificate:
@@ -94,8 +94,9 @@ def _serve(
     config = uvicorn.Config(
         AccessLog(limited) if options.access_log else limited,
         http=limited_protocol(Connections(most, options.per_address)),
-        # asyncio also accepts up to this number of connections at once. The number is smaller than the limit, so that
-        # a request that has arrived is read before its connection becomes the oldest one, which may be closed.
+        # asyncio also uses `backlog` as the number of connections to accept in one iteration of the event loop. At the
+        # limit, the connection that has waited longest for a request is closed. With a backlog below the limit, a
+        # request that has arrived is read before its connection has waited longest.
         backlog=min(2048, most // 4 + 1),
         timeout_keep_alive=IDLE_S,
         loop="asyncio",
@@ -139,7 +140,7 @@ def _check_certificate(certificate: str, key: str | None) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")  # no prompt in a service
     except (OSError, ValueError) as e:  # ssl.SSLError too
         raise CloudError(
-            "%s, %s: not a certificate with its private key, both in PEM: %s: `ioto cloud certificate` creates both"
+            "%s and %s are not a PEM certificate and its private key (%s): create them with `ioto cloud certificate`"
             % (certificate, key, e)
         ) from e
 

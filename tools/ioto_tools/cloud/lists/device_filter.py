@@ -36,7 +36,7 @@ PARAMETERS = {
     "state": "on which the update of `release` is in this state; several states: separated by commas",
     "reason": "whose last report about the update of `release` has this reason; without `release`: their last update",
     "version": "that ran this version at their last check-in",
-    "silent": "that are later than their own interval between check-ins (yes), or not (no)",
+    "silent": "whose check-in is overdue (yes), or not (no)",
     "older": "whose last check-in is older than this duration, such as 2 days",
     "newer": "whose last check-in is newer than this duration",
     "registered": "that registered for the first time within this duration",

@@ -106,7 +106,7 @@ def _fleet(products: list[Row]) -> list[Family]:
         family("devices", "devices of the product"),
         family("checked_in", "devices that checked in within a day"),
         family("updated", "devices that confirmed an update within a day"),
-        family("silent", "devices that are later than usual with the next check-in"),
+        family("silent", "devices whose check-in is overdue"),
         family("unclaimed", "devices that are not claimed"),
         Family("ioto_fleet_versions", "gauge", "devices that run the version", versions),
     ]

@@ -1,9 +1,9 @@
-"""Changes of the states of grants: many at once, with the counts of their releases, and the stop rule.
+"""Store state changes of grants in bulk, update the counts of their releases, and apply the stop rule.
 
-A change updates the columns `counts` and `taken` of its release in the same transaction, with one statement for all
-changes of the release. `counts` is JSON:
+A grant is one release offered to one device. A change updates the columns `counts` and `taken` of its release in the
+same transaction, with one statement for all changes of the release. `counts` is JSON:
 
-    now    {state: number of devices in this state}, without `offered`, which is the rest of the slots in use
+    now    {state: number of devices in this state}, without `offered`: its number is the slots in use minus all others
     ended  {state: number of devices whose last attempt ended in it}, for the stop rule. A device that tries again is
            still counted; devices that do not count (shared_ids.counts) are left out
 
@@ -25,7 +25,7 @@ from ..storage.queries import among
 from ..storage.tables import AnyRow, Row, devices, grants, releases
 from . import failures, leases, lifecycle, shared_ids
 
-MOST_NAMED = 3  # groups of failures that the event of a stop names
+MOST_NAMED = 3  # maximum number of failure groups in the event `release.stopped`
 Counts = dict[str | None, int]  # {state: number of devices}
 Grants = dict[tuple[str, str], AnyRow]  # {(device, release): row}
 
@@ -80,8 +80,8 @@ class _Progress:
         self.now: Counts = counts.get("now", {})
         self.ended: Counts = counts.get("ended", {})
         self.taken: int = row["taken"]
-        self.freed_s: int | None = None  # when a slot of the full release was given back
-        self.stopped: tuple[int, Counts] | None = None  # when the stop rule has stopped it, and its `ended` then
+        self.freed_s: int | None = None  # when a slot was given back at the limit
+        self.stopped: tuple[int, Counts] | None = None  # (time of the stop, `ended` at that time)
 
     def add(self, change: Change) -> Row:
         """Count a change; return the parameters of _UPDATE.
@@ -92,7 +92,7 @@ class _Progress:
         grant, state, now_s, more = change
         row = {name: grant[name] for name in _CHANGED} | {"state": state, "changed_s": now_s} | more
         slots = (grant["state"] == WITHDRAWN) - (state == WITHDRAWN)  # taken, or given back if negative
-        if slots and "granted_s" not in more:  # else offer() has spent the slot already
+        if slots and "granted_s" not in more:  # with it, offer() has already taken the slot
             row["granted_s"] = now_s if slots > 0 else 0
             self._take(slots, now_s)
         if state in FINISHED:

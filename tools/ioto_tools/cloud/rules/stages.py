@@ -42,7 +42,7 @@ class Stage(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """What the devices must show before the next stage."""
+    """The conditions that must be met before the next stage begins."""
 
     least: int = 0  # devices that have finished in this stage
     percent: float | None = None  # highest share of failures among all that have finished

@@ -10,7 +10,7 @@ Operators write them as text or numbers; "none" removes a limit.
     start, end  2026-03-01T08:00+01:00; UTC without a zone
     stop        5% after 20: pause once 20 devices have finished and 5 % of them or more failed
     stages      1% 1h, 10% 1d, 100%: percentages that rise one by one (stages.py), in place of `percentage`
-    gate        20 finished, 2% failed, health: what the devices must show before each next stage
+    gate        20 finished, 2% failed, health: the conditions that must be met before the next stage begins
     age         1 day: newer devices get none of the limited slots, and their outcomes do not count for `stop`
     kind        feature, security
     notes       what is new, at most NOTES_BYTES

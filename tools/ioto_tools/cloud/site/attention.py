@@ -46,7 +46,7 @@ def items(site: "Site", conn: sa.Connection, now_s: int, fleet: Sequence[Row]) -
     found = [
         *_stopped(conn),
         *_failures(conn, now_s),
-        *_of_products(fleet, "silent", "later than usual with the next check-in", silent="yes", sort="seen"),
+        *_of_products(fleet, "silent", "overdue for a check-in", silent="yes", sort="seen"),
         *_of_products(fleet, "unclaimed", "waiting to be claimed", claimed="no"),
         *_suspicious(conn, "shared_id", devices.c.shared_s, 0, "several boards share the id %s of %s"),
         *_suspicious(

@@ -224,7 +224,7 @@ SILENT_MARGIN_S = 3600  # a device is silent if its check-in is late by a quarte
 
 
 def silent(now_s: int) -> sa.ColumnElement[bool]:
-    """The condition of claimed devices that are later than their own interval between check-ins.
+    """The condition that selects claimed devices whose check-in is overdue.
 
     The interval is the one that the device sent, else the one that was observed, else INTERVAL_S. Devices that have
     never checked in are left out.

@@ -115,7 +115,7 @@ def count(site: Site, request: PageRequest) -> Page:
 
 
 def ask_bulk(site: Site, request: PageRequest) -> Page:
-    """The question before the action. The page counts the devices by itself."""
+    """The confirmation page of the action. The page itself requests the number of devices."""
     prepared = _bulk(site, request.query)
     return Page("bulk.html", {**_bulk_values(prepared, request.query), "found": 0, "after": "", "is_counting": True})
 
@@ -130,7 +130,7 @@ def count_bulk(site: Site, request: PageRequest) -> Page:
 
 
 def change_bulk(site: Site, request: PageRequest) -> Page:
-    """Change the next devices. The response continues by itself until all devices are changed."""
+    """Change the next batch. The returned fragment requests the next batch until all devices are changed."""
     prepared = _bulk(site, request.form)
     numbers = PageRequest(request.form, {})
     done = bulk.change(site, prepared, numbers.number("run"), request.form.get("after", ""))
