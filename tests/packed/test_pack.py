@@ -3,6 +3,8 @@
 import hashlib
 import random
 import re
+import tracemalloc
+import zlib
 
 import pytest
 from ioto import packed
@@ -119,6 +121,20 @@ def test_every_changed_bit_is_noticed(delta):
         damaged[at] ^= 1 << rng.randrange(8)
         with pytest.raises(PackError):
             unpack(bytes(damaged), base)
+
+
+def test_a_small_file_cannot_fill_the_memory():
+    """Each block's input could make 4 MiB, of which its block uses a few bytes."""
+    block = zlib.compress(bytes(1 << 22), 9, -12)
+    body = b"".join(packed.build_sizes(not n, len(block), 0) + block for n in range(8))
+    raw = packed.build(8 * packed.BLOCK, bytes(32), 0, bytes(32), len(body)) + body
+    tracemalloc.start()
+    try:
+        with pytest.raises(PackError):
+            unpack(raw)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_another_base_is_refused(delta):

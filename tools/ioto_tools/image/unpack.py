@@ -74,19 +74,23 @@ class _Stream:
 
     def __init__(self, wbits: int) -> None:
         self._inflate = zlib.decompressobj(-wbits)
-        self._made = b""
         self.raw = b""  # not inflated yet
 
     def read(self, n: int) -> bytes:
         """The next `n` bytes; PackError if the input does not suffice for them."""
-        self._made += self._inflate.decompress(self.raw)
-        self.raw = b""
-        found, self._made = self._made[:n], self._made[n:]
+        found = self._next(n) if n else b""
         if len(found) != n:
             raise PackError("corrupt: a stream ends too early")
         return found
 
     def end(self) -> None:
         """PackError if there is content that no block used."""
-        if self._made or self._inflate.decompress(self.raw + packed.FLUSH):
+        self.raw += packed.FLUSH
+        if self._next(1):
             raise PackError("corrupt: a stream has more than its blocks use")
+
+    def _next(self, most: int) -> bytes:
+        """At most `most` bytes: without the limit, a small file could make any number of bytes."""
+        found = self._inflate.decompress(self.raw, most)
+        self.raw = self._inflate.unconsumed_tail
+        return found
