@@ -119,7 +119,7 @@ def test_stages(tmp_path, monkeypatch, make_site):
     assert json.loads(run("updates", "advance", "thermo@1.1.0", "--json").output)["stages"]["stage"] == 3
     for command in ("advance", "hold"):
         refused = run("updates", command, "thermo@1.1.0")
-        assert refused.exit_code == 1 and "the release is in its last stage" in refused.output
+        assert refused.exit_code == 1 and "thermo 1.1.0 is in its last stage" in refused.output
     assert run("updates", "set", "thermo@1.1.0", "--stages", "none", "--percentage", "50").exit_code == 0
     assert "Stages" not in run("updates", "show", "thermo@1.1.0").output
 

@@ -123,31 +123,39 @@ def advance(conn: sa.Connection, row: AnyRow, stage: int | None, now_s: int, who
 
     `stage`: the number of the stage, from 1, that the operator sees; None: any. Raises Conflict.
     """
-    _check_next(row)
+    name = _check_stages(conn, row)
+    _check_next(row, name)
     if stage is not None and stage != row["stage"] + 1:
-        raise Conflict("stage %d: the release is in stage %d now" % (stage, row["stage"] + 1))
+        raise Conflict("stage %d: %s is in stage %d now" % (stage, name, row["stage"] + 1))
     if row["state"] != ACTIVE:
-        raise Conflict("the release is %s: only an active one can be advanced" % row["state"])
+        raise Conflict("%s is %s: only an active release can be advanced" % (name, row["state"]))
     begin_next(conn, row, now_s, who)
 
 
 def hold(conn: sa.Connection, row: AnyRow, held: bool, now_s: int, who: str) -> None:
     """Hold the release `row` (locked) in its stage, or end the hold. No-op if it is so already. Raises Conflict."""
+    name = _check_stages(conn, row)
     if row["held"] == held:
         return
     if held:
-        _check_next(row)
+        _check_next(row, name)
     if row["state"] == "cancelled":
-        raise Conflict("the release is cancelled")
+        raise Conflict("%s is cancelled: publish a higher version instead" % name)
     lifecycle.change(conn, row, {"held": held}, "held" if held else "unheld", now_s, who, stage=row["stage"] + 1)
 
 
-def _check_next(row: AnyRow) -> None:
-    """Raises Conflict if the release has no next stage."""
+def _check_stages(conn: sa.Connection, row: AnyRow) -> str:
+    """The release's product and version, for messages. CloudError if it has no stages."""
+    name = "%s %s" % (queries.product_name(conn, row["product"]), row["version"])
     if row["stages"] is None:
-        raise CloudError("the release has no stages: `ioto updates set --stages` sets them")
+        raise CloudError("%s has no stages: `ioto updates set --stages` sets them" % name)
+    return name
+
+
+def _check_next(row: AnyRow, name: str) -> None:
+    """Raises Conflict if the release has no next stage."""
     if stages.due_s(row) is None:
-        raise Conflict("the release is in its last stage")
+        raise Conflict("%s is in its last stage" % name)
 
 
 def shown(conn: sa.Connection, row: AnyRow, now_s: int) -> Row | None:
