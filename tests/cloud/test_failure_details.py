@@ -12,7 +12,7 @@ JUNK = (None, True, 0, -1, 1.5, "", "x", "\0", "\ud800", [], ["a"], {}, {"a": 1}
 
 
 def test_details_within_the_limit_are_kept_as_they_are():
-    trace = 'Traceback (most recent call last):\n  File "main.py", line 3, in <module>\nValueError: caf\u00e9\n'
+    trace = 'Traceback (most recent call last):\n  File "main.py", line 3, in <module>\nValueError: gr\u00fcn\n'
     for size in range(0, BYTES - len(trace.encode()) - 60, 97):
         sent = {"reset": "wdt", "trace": trace, "log": "y" * size}
         assert len(json.dumps(sent, ensure_ascii=False).encode()) <= BYTES
