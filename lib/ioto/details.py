@@ -1,4 +1,4 @@
-"""What a failure leaves behind, for the cloud: cause of the reset, traceback and log lines. Loaded only after one.
+"""Details of a failure for the cloud: cause of the reset, traceback, log lines. Loaded only after a failure.
 
 Nothing depends on it: whatever is missing, damaged or too long is left out.
 """

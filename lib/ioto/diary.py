@@ -1,6 +1,6 @@
 """The diary of a trial: the last log lines, in the RTC memory, which survives every reset except a power cut.
 
-The application may use this memory too: it is only taken if it is empty or contains a diary. Source: MicroPython
+The application may use this memory too: it is used only if it is empty or contains a diary. Source: MicroPython
 ports/esp32/machine_rtc.c.
 """
 

@@ -26,7 +26,7 @@ def of(agent):
     if link and link.connected():
         try:
             found["rssi"] = link.wlan.status("rssi")
-        except Exception:  # the driver raises several kinds; the link may just be lost
+        except Exception:  # the driver raises several types; the link may be lost now
             pass
     try:
         fs = os.statvfs(agent.config["state"])

@@ -36,7 +36,7 @@ def read():
 
 
 def answered():
-    """The cloud has received the counts and the failure: begin again."""
+    """Reset the counts and the failure: the cloud has received both."""
     for n in range(len(_CAUSES)):
         if _get(_START % n):
             _set(_START % n, 0)
@@ -44,7 +44,7 @@ def answered():
 
 
 def intended():
-    """The agent resets the board next: take this start out of the count."""
+    """Do not count the next start: the agent itself resets the board."""
     _set(_START % 2, (_get(_START % 2) or 0) - 1)  # machine.HARD_RESET
 
 

@@ -169,7 +169,7 @@ SECRETS = """
 
 @pytest.mark.parametrize("fill", [0, 700, 900])
 def test_no_secret_is_in_the_report(tmp_path, fill):
-    """Wherever the traceback is shortened."""
+    """No secret is sent, wherever the traceback is shortened."""
     rig, cloud = failing(
         tmp_path,
         SLOW + SECRETS.replace("%d", str(fill)),
@@ -236,7 +236,7 @@ def test_safe_mode_reports_the_traceback(tmp_path):
     assert len(failures(cloud)) == 1 and "no sensor" in failures(cloud)[0]["trace"], cloud.requests
 
 
-# ---- the update's outcome does not depend on any of it
+# ---- the update's outcome does not depend on the details
 
 
 def outcome(rig, cloud):

@@ -1,6 +1,6 @@
 """Every page and every list of devices on a site after a year of use, on both databases, without a network.
 
-Times are processor times, including the database's, because other load on the machine affects them less.
+The times are CPU times, including the database's, because other load on the machine affects these less.
 """
 
 import json

@@ -115,7 +115,7 @@ def _numbered(path: str, base: bytes) -> str:
 
 
 def _write(path: str, raw: bytes) -> None:
-    """Write the file in one step: nobody sees a part of it."""
+    """Write the file atomically: no program sees an incomplete file."""
     with tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False) as file:
         file.write(raw)
     os.chmod(file.name, 0o644)

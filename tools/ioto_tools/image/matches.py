@@ -60,7 +60,7 @@ class _Reader:
         return self.raw[self.at - 1]
 
     def number(self, value: int = 0) -> int:
-        """Seven bits a byte, the highest first; the last byte is below 128."""
+        """A number with seven bits in each byte, the highest first; the last byte is below 128."""
         while True:
             byte = self.byte()
             value = value << 7 | byte & 127

@@ -1,6 +1,6 @@
 """Pack an image: compressed, or as a delta against a base. docs/formats.md specifies the format.
 
-Two deflate streams, because their bytes have different statistics: control (operations, new bytes) and differences.
+The file has two deflate streams with different statistics: control (operations, new bytes) and differences.
 """
 
 import zlib
@@ -85,7 +85,7 @@ class _Source:
                 self.copies[cut].append(_Copy(start, length, match.base + start - at))
 
     def encode(self, first: int, count: int) -> bytes:
-        """A group of `count` blocks from block `first` on, as it stands in the file."""
+        """The bytes in the file of a group of `count` blocks from block `first` on."""
         for are_apart, are_copied in ((False, True), (True, True), (True, False)):
             control, differences = self._streams(first, count, are_copied)
             parts = [_deflate(control, packed.WBITS[0], are_apart), _deflate(differences, packed.WBITS[1], are_apart)]
@@ -132,10 +132,10 @@ class _Source:
 
 
 def _deflate(parts: list[bytes], wbits: int, are_apart: bool) -> list[bytes]:
-    """Deflate the parts of a group's stream as one: for each part, the bytes that a decoder needs beyond those before.
+    """Deflate the parts of a group's stream as one; return the bytes that a decoder additionally needs for each part.
 
     The decoder is one that reads no byte ahead. With `are_apart`, each part is a deflate block of its own, so that it
-    never needs much more than its size. The last part also has the end of the stream, but for packed.FLUSH.
+    never needs much more than its size. The last part also has the end of the stream, except packed.FLUSH.
     """
     last = max((n for n, part in enumerate(parts) if part), default=None)
     if last is None:

@@ -77,7 +77,7 @@ class _Stream:
         self.raw = b""  # not inflated yet
 
     def read(self, n: int) -> bytes:
-        """The next `n` bytes; PackError if the input does not suffice for them."""
+        """The next `n` bytes; PackError if the input ends before them."""
         found = self._next(n) if n else b""
         if len(found) != n:
             raise PackError("corrupt: a stream ends too early")

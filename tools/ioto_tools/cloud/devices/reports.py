@@ -1,4 +1,4 @@
-"""Stores devices' reports about updates. Those that wait at the same time share their statements and their commit."""
+"""Stores devices' reports about updates. Reports that wait at the same time are stored in one transaction."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -52,7 +52,7 @@ async def report(site: "Site", run: Run, token: str, fields: Fields) -> None:
 
 
 def _store(conn: sa.Connection, arrived: list[Arrived]) -> list[Refusal | None]:
-    """Store the reports; return for each why it is refused, or None."""
+    """Store the reports; return the reason for the refusal of each, or None."""
     owners = tokens.authenticate_all(conn, [(each.token, each.message.id, each.now_s) for each in arrived])
     refusals = [owner if isinstance(owner, Refusal) else None for owner in owners]
     accepted = [

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def advance_stages(site: "Site", memory: WorkerCache, run: Callable[..., Awaitable[Any]]) -> None:
-    """Judge the gates that are due, and pass those that are open. Without database access if none is due."""
+    """Check the gates that are due, and pass the open ones. If none is due, the database is not accessed."""
     now_s = site.now_s()
     for release in memory.stages_to_judge(now_s):
         verdict = await run(site.database.read, stage_gates.judge_by_id, release, now_s)

@@ -1,4 +1,4 @@
-"""Responses that are sent while they are made."""
+"""Streamed responses: each piece is sent as soon as it is made."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 

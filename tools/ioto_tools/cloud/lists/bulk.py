@@ -1,4 +1,4 @@
-"""Actions on all devices of a list, in batches: each is a transaction of its own, so no device waits long.
+"""Actions on all devices of a list, in batches. Each batch is a transaction of its own, so no device waits long.
 
 The whole action has one audit row, with the filter and the number of devices so far. If the action is interrupted, the
 devices of the finished batches are changed, the others are not, and the audit row has the number of changed devices.
@@ -39,7 +39,7 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class Bulk:
-    """An action that was checked, and the devices that it is for."""
+    """A valid action, and the filter of the devices that it changes."""
 
     action: str  # a key of ACTIONS
     wanted: DeviceFilter

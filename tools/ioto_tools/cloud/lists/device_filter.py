@@ -1,4 +1,4 @@
-"""The filter of a list of devices: its parameters, and the conditions that they stand for.
+"""The filter of a list of devices: its parameters, and the database conditions for them.
 
 The parameters have the same names and values in the address of the page, in the API and on the command line. All
 conditions must hold.
@@ -59,9 +59,9 @@ class DeviceFilter:
     product: str | None = None  # id
     release: str | None = None  # id
     begins: str = ""
-    which: tuple[Condition, ...] = ()  # conditions on the rows of `devices`, besides the product and the beginning
+    which: tuple[Condition, ...] = ()  # conditions on the rows of `devices`, except for the product and `begins`
     held: tuple[Condition, ...] = ()  # conditions on the device's row of `grants` for `release`
-    indexed: int = 0  # the first conditions of `held`, for which there is an index
+    indexed: int = 0  # number of conditions at the beginning of `held` that use an index
     tests: tuple[Test, ...] = ()  # conditions on the properties, which are evaluated in Python
     is_costly: bool = False  # `which` needs several reads for each device
     sort: str = "id"  # one of SORTS

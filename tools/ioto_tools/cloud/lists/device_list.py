@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAGE = 50  # devices on a page
 MOST_EXAMINED = 25_000
 MOST_COSTLY = 5000
-MOST_COSTLY_SORTED = 1000  # in another order than by id, for which all devices are sorted
+MOST_COSTLY_SORTED = 1000  # in any order other than by id, for which all devices are sorted
 MOST_SORTED = 100_000  # more devices can only be listed by id
 LAST = chr(0x10FFFF)
 # Keys of the devices found, number of devices examined, position after which the next call continues or None.
@@ -100,7 +100,7 @@ def _tested(
 def scope_of(conn: sa.Connection, wanted: DeviceFilter) -> tuple[list[Condition], bool]:
     """(the filter's conditions on the rows of `devices`, do they select only a few devices by an index?)
 
-    A few devices were offered the release, or are in the states: they are looked up. Else each device is asked.
+    If few devices were offered the release or are in the states, they are looked up. Else each device is checked.
     """
     scope = [*wanted.conditions, queries.visible(conn, devices.c.product)]
     scope += [devices.c.id < wanted.begins + LAST] if wanted.begins else []

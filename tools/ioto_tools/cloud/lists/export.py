@@ -1,4 +1,4 @@
-"""Exports the devices that match a filter, all of them, as CSV or JSON, piece by piece."""
+"""Exports all devices that match a filter, as CSV or JSON, piece by piece."""
 
 import csv
 import io

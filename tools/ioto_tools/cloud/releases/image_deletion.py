@@ -22,7 +22,7 @@ _log = logging.getLogger("ioto.cloud")
 
 
 def begin(conn: sa.Connection, checksum: str, now_s: int) -> bool:
-    """Begin the deletion of the image; return False, and do nothing, if a release still has it."""
+    """Begin the deletion of the image. If a release still has it, do nothing and return False."""
     has_it = sa.select(releases.c.id).where(releases.c.checksum == checksum, releases.c.archived_s.is_(None))
     if conn.execute(has_it.limit(1)).first():
         return False

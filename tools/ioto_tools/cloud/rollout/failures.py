@@ -1,4 +1,4 @@
-"""Failures of devices with their details: of an update, as reported, and crashes, as sent in a check-in.
+"""Failures of devices, with details: failed updates from reports, and crashes from check-ins.
 
 A failure of an update is identified by device, release and attempt; a crash by device and content. Both can therefore
 arrive several times. The last KEPT failures of each device are stored. The first failure of a group (reason and cause)
@@ -117,7 +117,7 @@ def _announce(conn: sa.Connection, row: Row, now_s: int) -> None:
 
 
 def _counter(release: str) -> str:
-    """What the names of the counters of the release's announced groups begin with."""
+    """The prefix of the names of the counters for the release's announced groups."""
     return "failure %s " % release
 
 
@@ -145,7 +145,7 @@ def of_device(conn: sa.Connection, device: str) -> list[Row]:
 
 
 def groups(conn: sa.Connection, release: str, most: int = MOST_GROUPS) -> list[Row]:
-    """The release's failures by reason and cause, those of most devices first.
+    """The release's failures by reason and cause, the group with the most devices first.
 
     [{reason, cause, devices, last_s, key}]: the number of devices, the time of the last failure, and the key of one of
     the devices.

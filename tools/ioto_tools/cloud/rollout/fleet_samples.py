@@ -45,7 +45,7 @@ def take_due(site: "Site") -> None:
     now_s = site.now_s()
     for product, sample in site.database.read(_newest).items():
         if sample is None or not 0 <= now_s - sample["at_s"] < EVERY_S:
-            counted = site.database.read(count, product, now_s)  # not in the write transaction, because it takes long
+            counted = site.database.read(count, product, now_s)  # a slow read: not in the write transaction
             site.database.write(store, product, counted)
 
 

@@ -1,4 +1,4 @@
-"""Offers releases to devices. The offers that wait at the same time share their statements and their commit."""
+"""Offers releases to devices. Offers that wait at the same time are stored in one transaction."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -114,9 +114,9 @@ def _superseded(own: _Rows, each: Asked) -> list[state_changes.Change]:
 def _take_slots(
     conn: sa.Connection, asked: Sequence[Asked], held: dict[str, _Rows], answers: _Answers
 ) -> Sequence[Asked]:
-    """Grant one release to the devices, as long as it has free slots; return those that have got one.
+    """Grant one release to the devices while it has free slots; return the devices that got a slot.
 
-    Slots are spent before the grants are stored, and grants are stored before more slots are leased: the rate counts
+    Slots are taken before the grants are stored, and grants are stored before more slots are leased: the rate counts
     both.
     """
     left = asked

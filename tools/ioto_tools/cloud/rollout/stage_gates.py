@@ -1,7 +1,7 @@
-"""The gates between the stages of a release: judged when devices check in or report, and passed in one transaction.
+"""The gates between the stages of a release: checked when devices check in or report, passed in one transaction.
 
-Two workers that judge the same gate advance the release once: the transaction locks the release's row, and checks that
-the release is still in the judged stage.
+If two workers check the same gate, the release advances only once: the transaction locks the release's row, and checks
+that the release is still in the same stage.
 """
 
 import json
@@ -19,18 +19,18 @@ from ..storage import audit, change_log, queries
 from ..storage.tables import AnyRow, Row, devices, grants, releases
 from . import catalogue, leases, lifecycle
 
-EVERY_S = 30  # a worker judges a gate at most once in this time
+EVERY_S = 30  # a worker checks a gate at most once in this time
 _SAMPLED = 200  # devices of each version whose health is compared
 _EXAMINED = 2000  # devices that are examined to find them
 
 
 class Verdict(NamedTuple):
-    """What the gate of the `stage` (its index) waits for; nothing: it is open."""
+    """What the gate of the `stage` (its index) waits for. Without `waits`, the gate is open."""
 
     stage: int
     waits: list[Wait]
     health: Comparison
-    ahead: bool  # a wrong clock has recorded the begin of the stage
+    ahead: bool  # the recorded start of the stage is in the future, from a wrong clock
 
 
 def ended(row: AnyRow) -> dict[str, int]:
@@ -86,7 +86,7 @@ def _sample(properties: str) -> Sample:
 def pass_gate(conn: sa.Connection, release: str, verdict: Verdict, now_s: int) -> bool:
     """Begin the next stage, if the gate that `verdict` found open is still open; return whether it did.
 
-    If a clock that was ahead has recorded the begin of the stage, its time begins again.
+    If the recorded start of the stage is in the future, from a wrong clock, the minimum duration restarts now.
     """
     row = leases.locked(conn, release)
     if row is None or row["stage"] != verdict.stage or stages.due_s(row) is None:
@@ -133,7 +133,7 @@ def advance(conn: sa.Connection, row: AnyRow, stage: int | None, now_s: int, who
 
 
 def hold(conn: sa.Connection, row: AnyRow, held: bool, now_s: int, who: str) -> None:
-    """Hold the release `row` (locked) in its stage, or end the hold. No-op if it is so already. Raises Conflict."""
+    """Hold the release `row` (locked) in its stage, or end the hold. No-op if nothing would change. Raises Conflict."""
     name = _check_stages(conn, row)
     if row["held"] == held:
         return
@@ -162,7 +162,7 @@ def shown(conn: sa.Connection, row: AnyRow, now_s: int) -> Row | None:
     """The stages of a release for operators; None: it has none.
 
     {stages: [{percentage, soak_s}], stage (number of the current one, from 1), since_s, due_s, held, waits: [{name,
-    says}], ignored: [text]}. `due_s`: when its time is over; None in the last stage.
+    says}], ignored: [text]}. `due_s`: end of its minimum duration; None in the last stage.
     """
     if row["stages"] is None:
         return None

@@ -9,9 +9,9 @@ import re
 from .failure_details import FailureDetails
 
 LENGTH = 200
-_LINE = 400  # characters of a line that are looked at
+_LINE = 400  # characters of a line that are examined
 _FRAME = re.compile(r'\s*File "([^"]*)", line (\d+)(?:, in (.*))?')
-# The number of an OSError is its meaning: OSError: 28, OSError: [Errno 5] EIO, OSError: (-30592, 'MBEDTLS_...').
+# The number of an OSError is kept: OSError: 28, OSError: [Errno 5] EIO, OSError: (-30592, 'MBEDTLS_...').
 _KEPT = re.compile(r"OSError: (?:\[Errno |\()?-?\d{1,6}")
 _DIFFERS = re.compile(
     r"(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}"  # a MAC address

@@ -1,8 +1,8 @@
 """Compares the health of devices that run a release with that of devices on the version before. Pure.
 
 Both are samples of what the devices sent at their last check-ins (the object `health`). The health is worse if the
-median of the smallest free heap is below HEAP_SHARE of the median before, or if the devices had more than RESETS_TIMES
-as many unexpected resets, and at least RESETS_MORE more for each check-in.
+median of the smallest free heap is below HEAP_SHARE of the median before, or if the unexpected resets per
+check-in rose to more than RESETS_TIMES as many, and by at least RESETS_MORE.
 """
 
 import statistics
@@ -16,7 +16,7 @@ HEAP_SHARE = 0.8
 RESETS_TIMES = 2
 RESETS_MORE = 0.1
 UNEXPECTED = ("hard", "wdt", "brownout", "other")  # not: power, deepsleep, soft
-_RESETS_MOST = 10  # of one board, so that a single one does not decide
+_RESETS_MOST = 10  # counted for one board, so that a single board does not decide
 
 
 class Sample(NamedTuple):

@@ -1,7 +1,7 @@
 """The stages of a rollout: percentages that rise one by one, and the gate before each next stage. Pure.
 
-    stages  1% 1h, 10% 1d, 100%             each with its time, at least; the last one has none
-    gate    20 finished, 2% failed, health  of the devices in a stage; "none": only the time
+    stages  1% 1h, 10% 1d, 100%             each with its minimum duration; the last one has none
+    gate    20 finished, 2% failed, health  of the devices in a stage; "none": only the duration
 
 The percentage of the current stage is the release's `percentage`. `row` is a release's row; its columns:
 
@@ -35,7 +35,7 @@ _SHORT = re.compile(r"([0-9]+)\s*([hdw])", re.IGNORECASE)
 
 
 class Stage(NamedTuple):
-    """`soak_s`: how long the stage lasts at least; 0 for the last stage, which does not end."""
+    """`soak_s`: minimum duration; 0 for the last stage, which does not end."""
 
     percentage: float
     soak_s: int
@@ -200,7 +200,7 @@ def place(
 
 
 def due_s(row: _Row) -> int | None:
-    """When the time of the current stage is over; None: it does not end."""
+    """The end of the current stage's minimum duration; None: the stage does not end."""
     found = parse(row["stages"]) if row["stages"] else ()
     if not found or row["stage"] >= len(found) - 1:
         return None
@@ -208,7 +208,7 @@ def due_s(row: _Row) -> int | None:
 
 
 def is_ahead(stage_s: int, now_s: int) -> bool:
-    """Has a wrong clock recorded `stage_s` as the begin of the stage?"""
+    """Is `stage_s`, the recorded start of the stage, in the future, from a wrong clock?"""
     return stage_s > now_s + CLOCK_TOLERANCE_S
 
 

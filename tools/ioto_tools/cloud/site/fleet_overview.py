@@ -47,7 +47,7 @@ def _of_site(conn: sa.Connection, site: "Site", now_s: int) -> Row:
 def of_product(site: "Site", word: str) -> Row:
     """The numbers of a product (its id or name) over time.
 
-    {id, name, samples: [fleet_samples.count()]}, oldest first; the last one is about now.
+    {id, name, samples: [fleet_samples.count()]}, oldest first; the last one is current.
     """
     return site.database.read(_of_product, word, site.now_s())
 

@@ -23,6 +23,6 @@ def change(site: Site, request: PageRequest) -> Redirect:
 
 
 def devices(site: Site, request: PageRequest) -> Page:
-    """The number of devices in a group, which the page requests by itself."""
+    """The number of devices in a group. The page requests it automatically."""
     which = policy.compile(groups.policy(site, request.query.get("name", "")))
     return Page("group-devices.html", groups.count_devices(site, which))

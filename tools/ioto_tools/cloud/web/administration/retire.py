@@ -8,7 +8,7 @@ from ..responses import Page, PageRequest, Redirect, link
 
 
 def show(site: Site, request: PageRequest) -> Page:
-    """Which devices use a release, and so whether it can be deleted or only archived."""
+    """Show which devices use a release, and whether it can be deleted or only archived."""
     found = overview.update(site, request.query.get("id", ""))
     return Page("retire.html", {"release": found, "usage": deletion.release_usage(site, found["update"])})
 
