@@ -137,6 +137,12 @@ def test_a_small_file_cannot_fill_the_memory():
         tracemalloc.stop()
 
 
+def test_another_file_is_not_called_corrupt(delta):
+    for raw in (b"", b"text", delta[1]):
+        with pytest.raises(PackError, match="^not a packed file: `ioto pack` makes one$"):
+            unpack(raw)
+
+
 def test_another_base_is_refused(delta):
     raw, base, _ = delta
     changed = bytearray(base)

@@ -14,6 +14,8 @@ from .pack import PackError
 
 def unpack(raw: bytes, base: bytes = b"") -> bytes:
     """The image of the packed file `raw`. PackError if the file is not valid, or made for another base."""
+    if not packed.is_packed(raw):
+        raise PackError("not a packed file: `ioto pack` makes one")
     try:
         size, sha, base_size, base_sha, body = packed.parse(raw[: packed.HEADER_BYTES])
         if base_size and (len(base) != base_size or sha256(base).digest() != base_sha):
