@@ -97,7 +97,7 @@ def test_silent_and_unclaimed_devices(cloud):
     text = "2 devices of thermo are overdue for a check-in"
     assert items(cloud, "silent") == [(text, "devices", query)]
     cloud.check_in("D1", tokens["D1"], "1.0.0", next=2 * HOUR)
-    assert items(cloud, "silent")[0][0].startswith("1 device of thermo is later")
+    assert items(cloud, "silent")[0][0].startswith("1 device of thermo is overdue")
     control.claim(cloud.site, "G1")
     assert items(cloud, "unclaimed") == []
 
