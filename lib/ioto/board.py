@@ -34,7 +34,7 @@ class Board:
 
     def __init__(self):
         self._here = Partition(Partition.RUNNING)
-        self.running = self._here.info()[4]
+        _, _, _, self.base_bytes, self.running, _ = self._here.info()
         head = bytearray(208)
         self._here.readblocks(0, head, 0)
         self.chip = head[12] | head[13] << 8
@@ -57,6 +57,10 @@ class Board:
 
             self._revision = read(self.chip, machine.mem32)
         return self._revision
+
+    def read_base(self, at, view):
+        """Fill `view` with bytes of the running slot, from `at` on: the base of a packed file."""
+        self._here.readblocks(at // 4096, view, at % 4096)
 
     def boot(self):
         """Label of the slot that boots next; the running one if the partition table has no OTA slots."""

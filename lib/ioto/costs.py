@@ -10,7 +10,10 @@ between check-ins, the record stores when the download may start.
 """
 
 _ATTEMPT = "flash_failed"
-_REFUSED = "unsigned signature_invalid manifest_ version_ image_chip image_revision image_merged image_malformed"
+_REFUSED = (
+    "unsigned signature_invalid manifest_ version_ image_chip image_revision image_merged image_malformed "
+    "packed_malformed base_mismatch"
+)
 _FIRST_S = 60
 _MOST_S = 86400
 _SLACK_S = 60

@@ -1,5 +1,7 @@
 """Download an image from a URL into a slot: one buffer, 4 KiB at a time, resumed where it was interrupted.
 
+A packed file (docs/formats.md) makes the same blocks from fewer bytes; unpack.py is loaded only for one.
+
 The transport (http.py, blocking.py) and the slot are passed in. OSError: the connection failed; this module retries a
 few times, the agent retries later. UpdateError: the file or the store is refused. A download writes no block twice, so
 it erases each block of the slot at most once; costs.py decides when another download may start.
@@ -17,6 +19,9 @@ from .slot import BLOCK, ImageVerifier
 RETRIES = 6  # consecutive connections without progress
 _KEEP_EVERY = 8  # blocks; after a power cut, at most 32 KiB are fetched again
 _PROGRESS = "<8sII16s"  # SHA-256 of the name (first 8 bytes), blocks, size, head of the image
+_PACKED = "<II"  # then, of a packed file: the current group's first block and offset, and the header
+_HEADER_BYTES = 88  # of a packed file
+_MAGIC = b"IOTO-PAK"
 
 
 class Download:
@@ -40,7 +45,11 @@ class Download:
         self._progress = progress
         self.buf = None  # allocated only while in use: a handshake needs the memory
         self.n = 0  # next block
-        self.size = update["size"]
+        self.size = update["size"]  # of the image; of the file before the image begins
+        self._total = None  # bytes of the file
+        self._packed = None  # the header of a packed file
+        self._group = 0, 0  # of a packed file: its first block, and its offset after the header
+        self._unpacker = None
         self._etag = None
         self._ranges = True  # until the store returns something other than the requested range
         self.verifier = None
@@ -80,31 +89,53 @@ class Download:
         raw = self.board.kept("progress")
         # Resume only in these two cases: otherwise the hash may start with an envelope, which is not in the slot.
         known = self.update.get("by") or self.update.get("skip") == 0
-        if not known or len(raw) != calcsize(_PROGRESS):
+        plain = calcsize(_PROGRESS)
+        if not known or len(raw) not in (plain, plain + 8 + _HEADER_BYTES):
             return
-        name, n, size, head = unpack(_PROGRESS, raw)
+        name, n, size, head = unpack(_PROGRESS, raw[:plain])
         if name == self._name and n * BLOCK < size:
+            if len(raw) > plain:
+                self._group = unpack(_PACKED, raw[plain : plain + 8])
+                self._packed = bytes(raw[plain + 8 :])
             self._begin(size)
+            self._total = self._start() + size
+            if self._packed:
+                self._total = self._start() + int.from_bytes(self._packed[20:24], "big")
+            if self.update["size"] not in (None, self._total):  # another file of the same release
+                self._packed = None
+                return
             try:
                 await self.verifier.reread(n, head, memoryview(bytearray(BLOCK)))
                 self.n = n
                 log("info", "download resumed at block %d" % n)
             except (UpdateError, OSError) as e:
                 log("warn", "not resumed: %r" % e)
+                self._packed = None
                 self._begin(size)
+
+    def _start(self):
+        """Offset in the file of the first byte after the headers."""
+        return self.update["skip"] + (_HEADER_BYTES if self._packed else 0)
+
+    def _at(self):
+        """Offset in the file at which a download can resume."""
+        return self._start() + (self._group[1] if self._packed else self.n * BLOCK)
 
     async def _connection(self):
         """Fetch as much as one connection delivers; returns when the image is complete."""
         headers = {}
         if self.n and self._ranges:
-            headers["Range"] = "bytes=%d-" % (self.update["skip"] + self.n * BLOCK)
+            headers["Range"] = "bytes=%d-" % self._at()
             if self._etag:
                 headers["If-Range"] = self._etag
-        self.buf = None
+        self.buf = self._unpacker = None
         reply = await self.client.request("GET", self.update["url"], headers)
         try:
             self.buf = memoryview(bytearray(BLOCK))
-            if self._accept(reply):
+            is_whole = self._accept(reply)
+            if self.n and self._packed:
+                await self._unpack()
+            if is_whole:
                 await self._compare(reply)
             await self._blocks(reply)
         finally:
@@ -118,9 +149,8 @@ class Download:
         if self.n and reply.status in (206, 416):
             from .ranges import content_range
 
-            at = self.update["skip"]
-            size = at + self.size
-            at += self.n * BLOCK
+            at = self._at()
+            size = self._total
             said = reply.headers.get("content-range", "")
             first, last, total = content_range(said) or (None, 0, 0)
             # The range may be shorter than requested, and may omit the length of the file (RFC 9110, 14.4).
@@ -132,13 +162,15 @@ class Download:
             raise UpdateError("http_status", reply.status)
         announced = self.update["size"]
         size = announced if reply.length is None else reply.length
-        if size is None or announced not in (None, size) or self.n and size != self.update["skip"] + self.size:
+        if size is None or announced not in (None, size) or self.n and size != self._total:
             raise UpdateError("size_mismatch", "%s, announced %s" % (size, announced))
         self._etag = reply.headers.get("etag")
         if self.n:
             return True
         check_size(size, self.slot.size + ENVELOPE_BYTES)
         self.update["skip"] = None  # not known yet
+        self._packed = None
+        self._total = size
         self._begin(size)
         return False
 
@@ -147,6 +179,13 @@ class Download:
 
         UpdateError if the file differs from them.
         """
+        if self._packed:  # its blocks are compared when they are made again
+            left = self._at()
+            while left:
+                piece = self.buf[: min(BLOCK, left)]
+                await self._read(reply, piece)
+                left -= len(piece)
+            return
         for n in range(-(self.update["skip"] // BLOCK), self.n):
             if await reply.readinto(self.buf) != BLOCK:
                 raise UpdateError("size_mismatch", "ends in block %d" % n)
@@ -154,32 +193,44 @@ class Download:
                 raise UpdateError("checksum_mismatch", "differs from block %d on" % n)
             await asyncio.sleep_ms(0)
 
+    async def _read(self, reply, view):
+        if not reply.ready(view) and await reply.readinto(view) != len(view):
+            if reply.status == 206:
+                raise OSError("range too short")
+            raise UpdateError("size_mismatch", "ends before %d" % self._total)
+
+    async def _unpack(self):
+        """Load the decoder; UpdateError if the packed file or its base is refused."""
+        from .packed import parse
+        from .unpack import Unpacker, check_base
+
+        header = parse(self._packed)
+        for _ in check_base(header, self.board.read_base, self.board.base_bytes, self.buf):
+            await asyncio.sleep_ms(0)
+        self._unpacker = Unpacker(header, self.board.read_base, *self._group)
+
     async def _blocks(self, reply):
+        said = None
         while self.n * BLOCK < self.size:
             left = self.size - self.n * BLOCK
             block = self.buf if left >= BLOCK else self.buf[:left]
-            if not reply.ready(block) and await reply.readinto(block) != len(block):
-                if reply.status == 206:
-                    raise OSError("range too short")
-                raise UpdateError("size_mismatch", "ends before %d" % self.size)
-            if self.update["skip"] is None:
-                said = await self._examine(block)
-                if said:  # the first block was an envelope
-                    self._begin(self.size - ENVELOPE_BYTES)
-                    if not self.update.get("by"):  # only the cloud's checksum exists, and it covers the whole file
-                        self.verifier.sha.update(block)
-                    if self.size != said["size"]:
-                        raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], self.size))
+            if self._unpacker:
+                n = self._unpacker.n
+                block = self.buf[: min(BLOCK, self.size - n * BLOCK)]
+                for view in self._unpacker.block(block):
+                    await self._read(reply, view)
+                await asyncio.sleep_ms(0)  # between the decoder and an erase
+                if n < self.n:  # made again, because its group starts before the block at which the download resumes
+                    if not self.verifier.matches(n, block):
+                        raise UpdateError("checksum_mismatch", "differs from block %d on" % n)
                     continue
-            self.verifier.check_block(self.n, block)
-            try:
-                self.slot.erase(self.n)
-                await asyncio.sleep_ms(0)  # one erase per turn of the loop
-                self.slot.write(self.n, block, 0)
-                self.verifier.read_back(self.n, block)
-            except OSError as e:  # a flash error: another connection would not help
-                raise UpdateError("flash_failed", repr(e))
-            self.n += 1
+            elif self.n:
+                await self._read(reply, block)
+            else:
+                said, is_new = await self._first(reply, block, said)
+                if is_new:
+                    continue
+            await self._store(block)
             if self.n % _KEEP_EVERY == 0:
                 await asyncio.sleep_ms(0)
                 self._keep()
@@ -188,11 +239,57 @@ class Download:
                     raise Paused()
             await asyncio.sleep_ms(self._throttle_ms)
         if reply.length is None and await reply.readinto(self.buf):
-            raise UpdateError("size_mismatch", "more than %d" % self.size)
+            raise UpdateError("size_mismatch", "more than %d" % self._total)
         self._progress(self.size, self.size)
+
+    async def _first(self, reply, block, said):
+        """Read the first block of the file or of the image: (the manifest, was it a header?)."""
+        head = block[:_HEADER_BYTES]
+        await self._read(reply, head)
+        is_packed = bytes(head[:8]) == _MAGIC
+        if not is_packed:
+            await self._read(reply, block[_HEADER_BYTES:])
+        if self.update["skip"] is None:
+            said = await self._examine(head if is_packed else block)
+            if said:  # an envelope
+                self._begin(self.size - ENVELOPE_BYTES)
+                if not self.update.get("by"):  # only the cloud's checksum exists, and it covers the whole file
+                    self.verifier.sha.update(block)
+                return said, True
+        size = int.from_bytes(head[12:16], "big") if is_packed else self.size
+        if said and (size != said["size"] or is_packed and head[24:56] != bytes.fromhex(said["sha256"])):
+            raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], size))
+        if not is_packed:
+            return said, False
+        self._packed = bytes(head)
+        self._group = 0, 0
+        await self._unpack()
+        if self._start() + int.from_bytes(self._packed[20:24], "big") != self._total:
+            raise UpdateError("size_mismatch", "%d bytes in a packed file" % self._total)
+        sha = self.verifier.sha
+        self._begin(size)
+        self.verifier.sha = sha
+        return said, True
+
+    async def _store(self, block):
+        """Check block `n` of the image, write it to the slot, and hash what is read back."""
+        self.verifier.check_block(self.n, block)
+        try:
+            self.slot.erase(self.n)
+            await asyncio.sleep_ms(0)  # one erase per turn of the loop
+            self.slot.write(self.n, block, 0)
+            self.verifier.read_back(self.n, block)
+        except OSError as e:  # a flash error: another connection would not help
+            raise UpdateError("flash_failed", repr(e))
+        self.n += 1
+        if self._unpacker:
+            self._group = self._unpacker.group
 
     def _keep(self):
         try:
-            self.board.keep("progress", pack(_PROGRESS, self._name, self.n, self.size, self.verifier.head))
+            raw = pack(_PROGRESS, self._name, self.n, self.size, self.verifier.head)
+            if self._packed:
+                raw += pack(_PACKED, *self._group) + self._packed
+            self.board.keep("progress", raw)
         except OSError as e:  # the download continues: the progress is needed only after a reset
             log("warn", "progress: %r" % e)

@@ -32,10 +32,10 @@ async def run(agent, block):
     """
     board, update = agent.board, agent.record["update"]
     found = unwrap(block)
-    if not found and not board.raw:
+    if not found and not board.raw and bytes(block[:8]) != b"IOTO-PAK":
         from .image import is_image
 
-        is_image(block)  # neither an envelope nor an image: refused
+        is_image(block)  # neither an envelope, an image nor a packed file: refused
     by = None
     with Part():
         for by in verify(found, _keys(agent)):

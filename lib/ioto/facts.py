@@ -21,7 +21,7 @@ def of(agent):
         "product": agent.config["product"],
         "version": life.version(),
         "iotoVersion": __version__,
-        "accepts": ["raw"],
+        "accepts": ["raw", "packed"],
         "attempt": agent.record["attempt"],
         "up": uptime_s(),
     }

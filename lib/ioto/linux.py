@@ -57,6 +57,8 @@ class Board:
     running = "file"
     build = ""
     cold = True
+    base_bytes = 0  # no packed file has this file as its base
+    read_base = None
 
     def __init__(self, path, size, script, limit_s):
         self._slot = Slot(path, size)

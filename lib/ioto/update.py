@@ -147,8 +147,8 @@ class Update:
             self.report("downloading")
         elif record["phase"] != "download":  # staged, but the slot has changed
             self._to("download")
-        # URLs expire; each check-in returns a new one.
-        record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"])
+        # URLs expire; each check-in returns a new one, which may lead to another file of the release, packed or not.
+        record["update"].update(slot=slot, ours=offer["ours"], url=offer["url"], size=offer["size"])
 
     def _tries(self, offer):
         """(number of the last attempt at the update, number of the attempt before it was last given up); 0: none."""
