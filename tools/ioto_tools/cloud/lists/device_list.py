@@ -110,7 +110,8 @@ def scope_of(conn: sa.Connection, wanted: DeviceFilter) -> tuple[list[Condition]
     indexed = sa.select(grants.c.device).where(*wanted.held[: wanted.indexed]).limit(MOST_COSTLY + 1)
     if conn.execute(sa.select(sa.func.count()).select_from(indexed.subquery())).scalar_one() <= MOST_COSTLY:
         return [*scope, devices.c.key.in_(some)], True
-    return [*scope, was_offered(*wanted.held)], False
+    # In another order than by id, all devices are read at once: then, one join is faster than a look-up for each.
+    return [*scope, was_offered(*wanted.held) if wanted.sort == "id" else devices.c.key.in_(some)], False
 
 
 def _bounds(
