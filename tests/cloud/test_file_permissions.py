@@ -30,7 +30,7 @@ def test_the_api_hides_secrets_from_scope_read(cloud):
     seen = {}
     for operation in OPERATIONS:
         if operation.method == "GET" and operation.scope == "read":
-            path = "/api/v1" + operation.path.replace("{release}", release).replace("{device}", "D1")
+            path = "/api/v1" + operation.path.format(release=release, device="D1", product="thermo")
             reply = call(cloud.app, "GET", path, {"Authorization": "Bearer " + token})
             assert reply.status == 200, path
             assert PRODUCT.encode() not in reply.body and b"hooks.test" not in reply.body, (path, reply.body)
@@ -58,9 +58,12 @@ def test_the_page_hides_secrets_from_scope_read(cloud):
     ):
         body = reader.get(page).body
         assert PRODUCT.encode() not in body and b"hooks.test" not in body, page
-    policy = "devices?policy=device.product+%3D%3D+'{}'"
-    assert b"device?id=D1" not in reader.get(policy.format(PRODUCT)).body  # a policy cannot be used to guess the id
-    assert b"device?id=D1" in reader.get(policy.format("thermo")).body
+    for condition in ("policy=device.product+%3D%3D+'{}'", "property=product={}"):  # can't be used to guess the id
+        assert b"device?id=D1" not in reader.get("devices?" + condition.format(PRODUCT)).body
+        assert b"device?id=D1" in reader.get("devices?" + condition.format("thermo")).body
+    # The id begins with `P`, the name with `t`.
+    assert b"device?id=D1" in reader.get("devices?property=product%3Et").body
+    assert b"device?id=D1" not in reader.get("devices?property=product%3Ct").body
     assert PRODUCT.encode() in Session(cloud, "boss", "admin").get("product?id=thermo").body
 
 

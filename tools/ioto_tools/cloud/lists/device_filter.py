@@ -84,7 +84,9 @@ def parse(site: "Site", said: Mapping[str, str | None]) -> DeviceFilter:
     if sort not in SORTS:
         raise CloudError("sort %s: expected: one of %s" % (sort[:80], ", ".join(SORTS)))
     product, release, group = site.database.read(_look_up, given)
-    tests = [_policy_test(site, text) for text in (group, given.get("policy")) if text]
+    tests = [_policy_test(text) for text in (group, given.get("policy")) if text]
+    tests += [_property_test(given["property"])] if "property" in given else []
+    names = hidden_fields.names(site) if tests else {}
     return DeviceFilter(
         said=given,
         product=product,
@@ -94,7 +96,7 @@ def parse(site: "Site", said: Mapping[str, str | None]) -> DeviceFilter:
         + (() if release or "reason" not in given else (_last_reason(given["reason"]),)),
         held=tuple(_held(release, given)) if release else (),
         indexed=1 + ("state" in given),
-        tests=tuple(tests + ([_property_test(given["property"])] if "property" in given else [])),
+        tests=tuple(_without_hidden(test, names) for test in tests),
         is_costly="reason" in given and not release,
         sort=sort,
     )
@@ -124,13 +126,17 @@ def _look_up(conn: sa.Connection, given: dict[str, str]) -> tuple[str | None, st
 # ---- conditions on the properties
 
 
-def _policy_test(site: "Site", text: str) -> Test:
+def _without_hidden(test: Test, names: hidden_fields.Names) -> Test:
+    """The test of properties with names instead of hidden ids: a condition must not reveal them."""
+    return lambda properties: test(hidden_fields.hide(properties, names))
+
+
+def _policy_test(text: str) -> Test:
     try:
         compiled = policy.compile(text)
     except policy.PolicyError as e:
         raise CloudError("policy: %s" % e) from e
-    names = hidden_fields.names(site)  # a policy must not reveal hidden ids
-    return lambda properties: compiled(hidden_fields.hide(properties, names), {})
+    return lambda properties: compiled(properties, {})
 
 
 def _property_test(text: str) -> Test:
