@@ -33,7 +33,7 @@ sweep: $(VENV)/ready .build/firmware/ready meter
 
 # Pictures of the operators' page, as Chromium shows it.
 screenshots: $(VENV)/ready
-	@$(BIN)/python -m pytest -m '' tests/cloud/test_web_browser.py
+	@$(BIN)/python -m pytest -m '' tests/cloud/test_web_browser.py tests/cloud/test_operators_day.py
 	@ls .build/screenshots/*.png
 
 bench: $(VENV)/ready .build/firmware/ready meter
