@@ -1,4 +1,4 @@
-"""The commands in docs/cloud.md run as printed; two pages name every command, option, field, state and limit."""
+"""The commands in the cloud's pages run as printed; the pages name every command, option, field, state and limit."""
 
 import os
 import re
@@ -17,7 +17,9 @@ from ioto_tools.cloud.site import settings
 
 from tests.bench.servers import free_port
 
-GUIDE = (ROOT / "docs" / "cloud.md").read_text()
+# In this order, because an example may need the effect of an earlier one.
+PAGES = ("cloud", "states", "identity", "api", "hosting")
+GUIDE = "\n".join((ROOT / "docs" / (page + ".md")).read_text() for page in PAGES)
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 
 

@@ -183,7 +183,7 @@ def test_counts_are_kept_until_they_can_be_written(cloud, monkeypatch, error):
 def test_every_metric_is_documented(cloud):
     from cloud_under_test import ROOT
 
-    guide = (ROOT / "docs" / "cloud.md").read_text()
+    guide = (ROOT / "docs" / "hosting.md").read_text()
     token = operator_tokens.new(cloud.site, "prometheus", "read")["token"]
     cloud.publish("1.0.0")
     webhooks.new(cloud.site, "https://hooks.test/")
