@@ -4,6 +4,7 @@ import json
 import random
 
 import population
+from ioto_tools.cloud.devices.worker_cache import REFRESH_S
 from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.rules import update_states
@@ -51,6 +52,7 @@ class StagedFleet:
 
         The share `failing` of the offered updates fails.
         """
+        self.clock.now_s += REFRESH_S + 1  # the cloud notices a new release within a second
         offered, begun_s = set(), self.clock.now_s
         for n in range(self.count):
             self.clock.now_s = begun_s + seconds * (n + 1) / self.count
