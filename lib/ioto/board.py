@@ -33,10 +33,10 @@ class Board:
     raw = False  # slots accept only ESP images
 
     def __init__(self):
-        self._here = Partition(Partition.RUNNING)
-        _, _, _, self.base_bytes, self.running, _ = self._here.info()
+        self.here = Partition(Partition.RUNNING)  # also the base of a delta
+        self.running = self.here.info()[4]
         head = bytearray(208)
-        self._here.readblocks(0, head, 0)
+        self.here.readblocks(0, head, 0)
         self.chip = head[12] | head[13] << 8
         self.build = head[176:208].hex()  # as image.build_id(), without importing image.py at each start
         self._revision = -1
@@ -58,10 +58,6 @@ class Board:
             self._revision = read(self.chip, machine.mem32)
         return self._revision
 
-    def read_base(self, at, view):
-        """Fill `view` with bytes of the running slot, from `at` on: the base of a packed file."""
-        self._here.readblocks(at // 4096, view, at % 4096)
-
     def boot(self):
         """Label of the slot that boots next; the running one if the partition table has no OTA slots."""
         try:
@@ -72,7 +68,7 @@ class Board:
     def slot(self):
         """The inactive Slot; UpdateError no_slots if there is none, or no otadata."""
         try:
-            other = Slot(self._here.get_next_update())
+            other = Slot(self.here.get_next_update())
             if other.label != self.running and Partition.find(Partition.TYPE_DATA, 0):
                 return other
         except OSError:
@@ -104,7 +100,7 @@ class Board:
 
     def go_back(self):
         """For bootloaders that do not roll back: select the other slot to boot next. OSError if it can't be started."""
-        self._here.get_next_update().set_boot()
+        self.here.get_next_update().set_boot()
 
     def settled(self):
         """Mark this start as good: boot.py counts from 0 again."""

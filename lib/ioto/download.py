@@ -1,6 +1,6 @@
 """Download an image from a URL into a slot: one buffer, 4 KiB at a time, resumed where it was interrupted.
 
-A packed file (docs/formats.md) makes the same blocks from fewer bytes; unpack.py is loaded only for one.
+packed_file.py, which is loaded only for a packed file, makes the same blocks from fewer bytes.
 
 The transport (http.py, blocking.py) and the slot are passed in. OSError: the connection failed; this module retries a
 few times, the agent retries later. UpdateError: the file or the store is refused. A download writes no block twice, so
@@ -19,9 +19,8 @@ from .slot import BLOCK, ImageVerifier
 RETRIES = 6  # consecutive connections without progress
 _KEEP_EVERY = 8  # blocks; after a power cut, at most 32 KiB are fetched again
 _PROGRESS = "<8sII16s"  # SHA-256 of the name (first 8 bytes), blocks, size, head of the image
-_PACKED = "<II"  # then, of a packed file: the current group's first block and offset, and the header
+_PACKED_BYTES = 96  # then PackedFile.kept(), of a packed file
 _HEADER_BYTES = 88  # of a packed file
-_MAGIC = b"IOTO-PAK"
 
 
 class Download:
@@ -46,10 +45,9 @@ class Download:
         self.buf = None  # allocated only while in use: a handshake needs the memory
         self.n = 0  # next block
         self.size = update["size"]  # of the image; of the file before the image begins
-        self._total = None  # bytes of the file
-        self._packed = None  # the header of a packed file
-        self._group = 0, 0  # of a packed file: its first block, and its offset after the header
-        self._unpacker = None
+        self.end = None  # bytes of the file
+        self._packed = None  # packed_file.PackedFile
+        self._said = None  # the manifest
         self._etag = None
         self._ranges = True  # until the store returns something other than the requested range
         self.verifier = None
@@ -79,7 +77,8 @@ class Download:
             raise UpdateError("checksum_mismatch", found)
         return self.verifier
 
-    def _begin(self, size):
+    def begin(self, size):
+        """The image has `size` bytes, and starts here."""
         self.size = size
         self.verifier = ImageVerifier(self.slot, size, self.board.chip, self.board.raw, self.board.revision())
         self.n = 0
@@ -90,67 +89,59 @@ class Download:
         # Resume only in these two cases: otherwise the hash may start with an envelope, which is not in the slot.
         known = self.update.get("by") or self.update.get("skip") == 0
         plain = calcsize(_PROGRESS)
-        if not known or len(raw) not in (plain, plain + 8 + _HEADER_BYTES):
+        if not known or len(raw) not in (plain, plain + _PACKED_BYTES):
             return
         name, n, size, head = unpack(_PROGRESS, raw[:plain])
         if name == self._name and n * BLOCK < size:
-            if len(raw) > plain:
-                self._group = unpack(_PACKED, raw[plain : plain + 8])
-                self._packed = bytes(raw[plain + 8 :])
-            self._begin(size)
-            self._total = self._start() + size
-            if self._packed:
-                self._total = self._start() + int.from_bytes(self._packed[20:24], "big")
-            if self.update["size"] not in (None, self._total):  # another file of the same release
-                self._packed = None
-                return
+            self.begin(size)
             try:
+                self.end = self.update["skip"] + size
+                if len(raw) > plain:
+                    from .packed_file import kept
+
+                    self._packed = kept(self, raw[plain:])
+                if self.update["size"] not in (None, self.end):  # another file of the same release
+                    raise UpdateError("size_mismatch", self.end)
                 await self.verifier.reread(n, head, memoryview(bytearray(BLOCK)))
                 self.n = n
                 log("info", "download resumed at block %d" % n)
             except (UpdateError, OSError) as e:
                 log("warn", "not resumed: %r" % e)
                 self._packed = None
-                self._begin(size)
-
-    def _start(self):
-        """Offset in the file of the first byte after the headers."""
-        return self.update["skip"] + (_HEADER_BYTES if self._packed else 0)
-
-    def _at(self):
-        """Offset in the file at which a download can resume."""
-        return self._start() + (self._group[1] if self._packed else self.n * BLOCK)
+                self.begin(size)
 
     async def _connection(self):
         """Fetch as much as one connection delivers; returns when the image is complete."""
         headers = {}
-        if self.n and self._ranges:
-            headers["Range"] = "bytes=%d-" % self._at()
-            if self._etag:
-                headers["If-Range"] = self._etag
-        self.buf = self._unpacker = None
+        at = 0
+        if self.n:
+            at = self._packed.at() if self._packed else self.update["skip"] + self.n * BLOCK
+            if self._ranges:
+                headers["Range"] = "bytes=%d-" % at
+                if self._etag:
+                    headers["If-Range"] = self._etag
+        self.buf = None
         reply = await self.client.request("GET", self.update["url"], headers)
         try:
             self.buf = memoryview(bytearray(BLOCK))
-            is_whole = self._accept(reply)
-            if self.n and self._packed:
-                await self._unpack()
-            if is_whole:
+            is_whole = self._accept(reply, at)
+            if self._packed:
+                await self._packed.start(reply, is_whole)
+            elif is_whole:
                 await self._compare(reply)
             await self._blocks(reply)
         finally:
             await reply.close()
 
-    def _accept(self, reply):
-        """Check status and lengths.
+    def _accept(self, reply, at):
+        """Check status and lengths of the reply to a request from byte `at` on.
 
         True: the whole file is sent again, although the slot already contains a part of it.
         """
         if self.n and reply.status in (206, 416):
             from .ranges import content_range
 
-            at = self._at()
-            size = self._total
+            size = self.end
             said = reply.headers.get("content-range", "")
             first, last, total = content_range(said) or (None, 0, 0)
             # The range may be shorter than requested, and may omit the length of the file (RFC 9110, 14.4).
@@ -162,7 +153,7 @@ class Download:
             raise UpdateError("http_status", reply.status)
         announced = self.update["size"]
         size = announced if reply.length is None else reply.length
-        if size is None or announced not in (None, size) or self.n and size != self._total:
+        if size is None or announced not in (None, size) or self.n and size != self.end:
             raise UpdateError("size_mismatch", "%s, announced %s" % (size, announced))
         self._etag = reply.headers.get("etag")
         if self.n:
@@ -170,8 +161,8 @@ class Download:
         check_size(size, self.slot.size + ENVELOPE_BYTES)
         self.update["skip"] = None  # not known yet
         self._packed = None
-        self._total = size
-        self._begin(size)
+        self.end = size
+        self.begin(size)
         return False
 
     async def _compare(self, reply):
@@ -179,13 +170,6 @@ class Download:
 
         UpdateError if the file differs from them.
         """
-        if self._packed:  # its blocks are compared when they are made again
-            left = self._at()
-            while left:
-                piece = self.buf[: min(BLOCK, left)]
-                await self._read(reply, piece)
-                left -= len(piece)
-            return
         for n in range(-(self.update["skip"] // BLOCK), self.n):
             if await reply.readinto(self.buf) != BLOCK:
                 raise UpdateError("size_mismatch", "ends in block %d" % n)
@@ -193,43 +177,21 @@ class Download:
                 raise UpdateError("checksum_mismatch", "differs from block %d on" % n)
             await asyncio.sleep_ms(0)
 
-    async def _read(self, reply, view):
+    async def read(self, reply, view):
+        """Fill `view` with the next bytes of the file."""
         if not reply.ready(view) and await reply.readinto(view) != len(view):
             if reply.status == 206:
                 raise OSError("range too short")
-            raise UpdateError("size_mismatch", "ends before %d" % self._total)
-
-    async def _unpack(self):
-        """Load the decoder; UpdateError if the packed file or its base is refused."""
-        from .packed import parse
-        from .unpack import Unpacker, check_base
-
-        header = parse(self._packed)
-        for _ in check_base(header, self.board.read_base, self.board.base_bytes, self.buf):
-            await asyncio.sleep_ms(0)
-        self._unpacker = Unpacker(header, self.board.read_base, *self._group)
+            raise UpdateError("size_mismatch", "ends before %d" % self.end)
 
     async def _blocks(self, reply):
-        said = None
         while self.n * BLOCK < self.size:
             left = self.size - self.n * BLOCK
             block = self.buf if left >= BLOCK else self.buf[:left]
-            if self._unpacker:
-                n = self._unpacker.n
-                block = self.buf[: min(BLOCK, self.size - n * BLOCK)]
-                for view in self._unpacker.block(block):
-                    await self._read(reply, view)
-                await asyncio.sleep_ms(0)  # between the decoder and an erase
-                if n < self.n:  # made again, because its group starts before the block at which the download resumes
-                    if not self.verifier.matches(n, block):
-                        raise UpdateError("checksum_mismatch", "differs from block %d on" % n)
-                    continue
-            elif self.n:
-                await self._read(reply, block)
-            else:
-                said, is_new = await self._first(reply, block, said)
-                if is_new:
-                    continue
+            if self.n or self._packed:
+                await (self._packed or self).read(reply, block)
+            elif not await self._first(reply, block):
+                continue
             await self._store(block)
             if self.n % _KEEP_EVERY == 0:
                 await asyncio.sleep_ms(0)
@@ -239,37 +201,30 @@ class Download:
                     raise Paused()
             await asyncio.sleep_ms(self._throttle_ms)
         if reply.length is None and await reply.readinto(self.buf):
-            raise UpdateError("size_mismatch", "more than %d" % self._total)
+            raise UpdateError("size_mismatch", "more than %d" % self.end)
         self._progress(self.size, self.size)
 
-    async def _first(self, reply, block, said):
-        """Read the first block of the file or of the image: (the manifest, was it a header?)."""
+    async def _first(self, reply, block):
+        """Read the first block of the file or of the image; False if it is a header, which is not for the slot."""
         head = block[:_HEADER_BYTES]
-        await self._read(reply, head)
-        is_packed = bytes(head[:8]) == _MAGIC
+        await self.read(reply, head)
+        is_packed = bytes(head[:8]) == b"IOTO-PAK"
         if not is_packed:
-            await self._read(reply, block[_HEADER_BYTES:])
+            await self.read(reply, block[_HEADER_BYTES:])
         if self.update["skip"] is None:
-            said = await self._examine(head if is_packed else block)
-            if said:  # an envelope
-                self._begin(self.size - ENVELOPE_BYTES)
+            self._said = await self._examine(head if is_packed else block)
+            if self._said:  # an envelope
+                self.begin(self.size - ENVELOPE_BYTES)
                 if not self.update.get("by"):  # only the cloud's checksum exists, and it covers the whole file
                     self.verifier.sha.update(block)
-                return said, True
-        size = int.from_bytes(head[12:16], "big") if is_packed else self.size
-        if said and (size != said["size"] or is_packed and head[24:56] != bytes.fromhex(said["sha256"])):
-            raise UpdateError("manifest_mismatch", "size %d, is %d" % (said["size"], size))
-        if not is_packed:
-            return said, False
-        self._packed = bytes(head)
-        self._group = 0, 0
-        await self._unpack()
-        if self._start() + int.from_bytes(self._packed[20:24], "big") != self._total:
-            raise UpdateError("size_mismatch", "%d bytes in a packed file" % self._total)
-        sha = self.verifier.sha
-        self._begin(size)
-        self.verifier.sha = sha
-        return said, True
+                return False
+        if is_packed:
+            from .packed_file import begin
+
+            self._packed = await begin(self, head, self._said)
+        elif self._said and self.size != self._said["size"]:
+            raise UpdateError("manifest_mismatch", "size %d, is %d" % (self._said["size"], self.size))
+        return not is_packed
 
     async def _store(self, block):
         """Check block `n` of the image, write it to the slot, and hash what is read back."""
@@ -282,14 +237,12 @@ class Download:
         except OSError as e:  # a flash error: another connection would not help
             raise UpdateError("flash_failed", repr(e))
         self.n += 1
-        if self._unpacker:
-            self._group = self._unpacker.group
 
     def _keep(self):
         try:
             raw = pack(_PROGRESS, self._name, self.n, self.size, self.verifier.head)
             if self._packed:
-                raw += pack(_PACKED, *self._group) + self._packed
+                raw += self._packed.kept()
             self.board.keep("progress", raw)
         except OSError as e:  # the download continues: the progress is needed only after a reset
             log("warn", "progress: %r" % e)

@@ -57,8 +57,7 @@ class Board:
     running = "file"
     build = ""
     cold = True
-    base_bytes = 0  # no packed file has this file as its base
-    read_base = None
+    here = None  # no delta has the running file as its base
 
     def __init__(self, path, size, script, limit_s):
         self._slot = Slot(path, size)

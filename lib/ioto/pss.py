@@ -75,10 +75,11 @@ def verify(key, digest, signature):
     `digest` is the SHA-256 of the signed data.
     """
     n, bits = key
-    s = m = int.from_bytes(signature, "big")
-    good = s < n and len(signature) == (bits + 7) // 8
+    m = int.from_bytes(signature, "big")
+    good = m < n and len(signature) == (bits + 7) // 8
     for i in range(17 * good):  # 65537 = 2**16 + 1
-        m = m * (m if i < 16 else s) % n
+        # Without the sum, the remainder keeps the memory of the product in MicroPython.
+        m = m * (m if i < 16 else int.from_bytes(signature, "big")) % n + 0
         yield None
     yield good and _encoded(m, bits - 1, digest)
 

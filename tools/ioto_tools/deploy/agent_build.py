@@ -37,7 +37,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "fetch": ("fetch", "download", "image", "slot"),
     "examine": ("examine", "release"),
     "certs": ("certs", "pss"),
-    "unpack": ("unpack", "packed"),
+    "unpack": ("unpack", "packed", "packed_file"),
     **{
         name: (name,)
         for name in "prepare swap trial failure space alone registration folder "
