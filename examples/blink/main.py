@@ -44,8 +44,7 @@ rWatch("device:confirmed", lambda data, version: print("confirmed", version))
 
 
 async def main():
-    asyncio.create_task(blink())
-    await agent().run()
+    await asyncio.gather(agent().run(), blink())  # an exception in blink() ends main(), so the board starts again
 
 
 run(main())
