@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import littlefs
+from littlefs import lfs
 
 from . import fat
 
@@ -80,12 +81,20 @@ def _write(fs: Any, files: Mapping[str, bytes], size: int) -> None:
             folders = name.split("/")[:-1]
             for i in range(len(folders)):
                 fs.makedirs("/".join(folders[: i + 1]), exist_ok=True)
-            with fs.open(name, "wb") as f:
-                f.write(raw)
+            _write_file(fs.fs, name, raw)
         except littlefs.LittleFSError as e:
             raise ValueError(
                 "%s (%d bytes) does not fit into the file system of %d bytes: %s" % (name, len(raw), size, e)
             )
+
+
+def _write_file(fs: Any, name: str, raw: bytes) -> None:
+    # Not LittleFS.open(): if its file can't be closed, the finalizer closes it again, and littlefs aborts the process.
+    f = lfs.file_open(fs, name, "wb")
+    try:
+        lfs.file_write(fs, f, raw)
+    finally:
+        lfs.file_close(fs, f)
 
 
 def read_image(raw: bytes) -> dict[str, bytes]:
