@@ -81,7 +81,8 @@ try:
             if record[24:28] == b"\x01\x00\x00\x00":  # ESP_OTA_IMG_PENDING_VERIFY
                 trial = machine.WDT(timeout=120000)
     nvs = NVS("ioto")
-    count_start(nvs, machine.reset_cause())
+    if machine.reset_cause() != machine.DEEPSLEEP_RESET:  # a board that sleeps must not wear out its flash
+        count_start(nvs, machine.reset_cause())
     is_continued = machine.reset_cause() in (machine.DEEPSLEEP_RESET, machine.SOFT_RESET)
     alone = read_int(nvs, "alone")
     if alone:

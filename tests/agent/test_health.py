@@ -50,7 +50,7 @@ def test_starts_are_counted_by_cause_until_a_check_in_is_answered(tmp_path):
     rig.run(until_s=400)
     rig.air.peers[(address, 443)] = cloud
     rig.run(until_s=60, cause=2)
-    assert health(rig)["resets"] == {"power": 1, "hard": 2, "soft": 1, "deepsleep": 1, "wdt": 1}
+    assert health(rig)["resets"] == {"power": 1, "hard": 2, "soft": 1, "wdt": 1}
     rig.run(until_s=400, cause=2)
     assert health(rig)["resets"] == {}
 

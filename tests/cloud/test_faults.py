@@ -28,7 +28,7 @@ def test_lost_or_truncated_image_is_logged(cloud, caplog):
     release = cloud.publish("1.0.0")
     path = cloud.link(release["id"])
     cloud.kind.spoil(cloud.site, release["checksum"], b"short")
-    assert "the size is not 1024 bytes" in cause(caplog, call(cloud.app, "GET", path))
+    assert "its size differs from the published size, 1024 bytes" in cause(caplog, call(cloud.app, "GET", path))
     cloud.kind.spoil(cloud.site, release["checksum"], None)
     line = cause(caplog, call(cloud.app, "GET", path))
     assert "GET /image/" + release["id"] in line and "images" in line

@@ -113,7 +113,7 @@ def test_a_client_that_does_not_accept_a_new_token_is_named(cloud, ioto):
     assert [control.rotate(cloud.site, [id]) for id in held] == [(1, []), (1, [("UPDATER", "thermo")]), (1, [])]
     done = ioto("device", "rotate", "--product", "thermo", "--data", "site")
     assert done.stdout == "2 devices get a new token at the next check-in\n"
-    assert "Warning: device UPDATER: the client is not this project's agent and keeps its old token" in done.stderr
+    assert "Warning: device UPDATER: the client is not this project's agent, so it keeps its old token" in done.stderr
     assert "`ioto device new UPDATER --product thermo`" in done.stderr
     assert ioto("device", "rotate", "UPDATER", "--data", "site").stdout == ""
     assert [len(doubts(cloud, id)) for id in held] == [0, 1, 0] and "keeps its old one" in doubts(cloud, "UPDATER")[0]

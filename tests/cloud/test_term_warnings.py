@@ -211,7 +211,7 @@ def test_warning_about_an_image_that_updater_programs_refuse(cloud, ioto):
     assert "MiB" not in ioto("publish", *said).stderr
     ask(cloud, "UPDATER", pro="true")
     wanted = (
-        "image: it has 100.0 MiB, and EmbedThis' updater programs refuse more than 100 MiB: 1 device of the "
+        "image: its size is 100.0 MiB, but EmbedThis' updater programs refuse more than 100 MiB; 1 device of the "
         "product uses a client other than this project's agent, such as UPDATER"
     )
     assert wanted in " ".join(ioto("publish", *said).stderr.split())

@@ -74,7 +74,8 @@ def test_esptool_accepts_bootloader_and_application(tmp_path, files, chip):
 )
 def test_the_image_boots_and_the_agent_checks_in(tmp_path, folder, chip, source):
     path = tmp_path / "board.flash"
-    path.write_bytes(build(parse(merged(chip)), device_files(folder, source), FLASH_SIZES["4M"]).to_bytes())
+    size = FLASH_SIZES["8M" if source else "4M"]
+    path.write_bytes(build(parse(merged(chip)), device_files(folder, source), size).to_bytes())
     board = Board(path, idf_bytes=1 << 20 if source else IDF_BYTES)
     run = board.run(until_s=60)
     assert run.slots == ["ota_0"] and board.describe_otadata() == "1/VALID -"
@@ -150,6 +151,12 @@ def test_files_that_do_not_fit_are_refused(files):
         match="big.bin .* does not fit .* a smaller --slot-size leaves more: the application needs 0x1a0000",
     ):
         build(parse(merged("ESP32")), {**files, "big.bin": bytes(900000)}, FLASH_SIZES["4M"])
+
+
+def test_files_that_leave_no_space_for_the_state_are_refused(folder):
+    """The agent as source fills 4 MB of flash: the board would start again and again."""
+    with pytest.raises(FirmwareError, match="space for the agent's state .* does not fit .*; .*smaller"):
+        build(parse(merged("ESP32")), device_files(folder, True), FLASH_SIZES["4M"])
 
 
 def test_slots_grow_with_the_application():

@@ -140,7 +140,7 @@ def test_unreachable_cloud_and_invalid_options(tmp_path):
         assert "expected: the address of the cloud, such as http://127.0.0.1:8080" in ioto(
             "fleet", "run", url, "--product", "P", ok=False
         )
-    assert "are more than 1 in all" in ioto(
+    assert "add up to more than 1" in ioto(
         "fleet", "run", "http://127.0.0.1:1", "--product", "P", "--crash", 0.6, "--lose", 0.6, ok=False
     )
     assert "--property" in ioto("fleet", "run", "http://127.0.0.1:1", "--product", "P", "--property", "x", ok=False)
