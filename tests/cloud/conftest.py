@@ -19,7 +19,10 @@ def pytest_generate_tests(metafunc):
     """
     if "kind" in metafunc.fixturenames:
         marks = () if getattr(metafunc.module, "BOTH", False) else pytest.mark.sweep
-        metafunc.parametrize("kind", ("folder", pytest.param("servers", marks=marks)), indirect=True)
+        kinds = ["folder", pytest.param("servers", marks=marks)]
+        if metafunc.definition.get_closest_marker("only_in_folder"):
+            kinds.pop()
+        metafunc.parametrize("kind", kinds, indirect=True)
 
 
 @pytest.fixture(scope="session")

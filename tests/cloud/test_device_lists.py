@@ -16,7 +16,6 @@ from ioto_tools.cloud.lists import device_filter, device_list, export
 from ioto_tools.cloud.operators import control, groups, operator_tokens, overview
 from ioto_tools.cloud.releases import publish as publishing
 from ioto_tools.cloud.storage.tables import devices
-from site_kinds import InFolder
 from web_session import Session, problem, text
 
 DAY_S = 24 * 3600
@@ -253,10 +252,9 @@ def test_the_work_of_a_page_is_bounded(fleet, monkeypatch):
 
 
 @pytest.mark.sweep
-def test_no_list_scans_offers_or_reports(fleet, kind):
+@pytest.mark.only_in_folder  # with few rows, PostgreSQL scans every table
+def test_no_list_scans_offers_or_reports(fleet):
     """Their number grows with time; the number of devices is bounded by the windows."""
-    if not isinstance(kind, InFolder):
-        pytest.skip("with few rows, PostgreSQL scans every table")
     engine, asked = fleet.site.database.transactions.reading, []
     note = lambda conn, cursor, statement, parameters, context, many: asked.append((statement, parameters))
     sa.event.listen(engine, "before_cursor_execute", note)

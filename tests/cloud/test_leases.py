@@ -34,16 +34,17 @@ class RolloutUnderTest:
         self.count = 0
         self.got = []
 
-    def ask(self, worker, device=None):
-        """Let `device`, or a new device, ask the worker; return whether it was offered the release."""
+    def ask(self, worker, device=None, waited_s=0):
+        """Let `device`, or a new device, ask the worker, `waited_s` ago; return whether it was offered the release."""
         if device is None:
             self.count += 1
             device = "D%d" % self.count
             registration.register_by_hand(self.site, "P7", device)
         device = self.site.database.read(overview.find_device, device)["key"]
         known = self.site.database.read(grants.of_device, device)
+        asked_s = int(self.now_s) - waited_s
         asked = offers.Asked(
-            device, self.update, "1.0.0", known, worker, self.seq(), int(self.now_s), self.site.now_rounded_up_s
+            device, self.update, "1.0.0", known, worker, self.seq(), asked_s, self.site.now_rounded_up_s
         )
         [held] = self.site.database.write(offers.offer, [asked])
         if isinstance(held, leases.NoFreeSlot):
@@ -160,6 +161,15 @@ def test_slots_leased_with_a_wrong_clock_are_returned(make_rollout):
         pass
     assert len(rollout.got) == leases.PART * 4 and rollout.full.until_s is None
     rollout.check(leases.PART * 4)
+
+
+def test_a_request_that_waited_for_the_database_does_not_take_recent_grants_for_future_ones(make_rollout):
+    """Its own time is older than the last grants, by more than the tolerance of clocks."""
+    rollout = make_rollout(rate=2, period="1 min")
+    assert rollout.ask("A") and rollout.ask("B")
+    assert not rollout.ask("A", waited_s=leases.CLOCK_TOLERANCE_S + 5) and not rollout.full.ahead
+    assert rollout.full.until_s == START + 60
+    rollout.check(rate=2, period_s=60)
 
 
 def test_a_rate_continues_after_the_clock_was_ahead(make_rollout):

@@ -211,7 +211,7 @@ async def _offer(
             device.set_grants(await _grant(site, memory, run, device, release, version, now_s))
         except leases.NoFreeSlot as e:
             if e.ahead:
-                await run(site.database.write, leases.reset_future_grants, release.id, now_s)
+                await run(site.database.write, leases.reset_future_grants, release.id, site.now_s())
             else:
                 memory.mark_full(release.id, e.why, now_s, e.until_s, seq)
         except leases.OutdatedCache:

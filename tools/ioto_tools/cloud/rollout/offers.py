@@ -122,7 +122,9 @@ def _take_slots(
     left = asked
     while left:
         try:
-            n = leases.spend(conn, left[0].release, left[0].worker, len(left), left[0].now_s)
+            # A request that has waited is older than the last grants, which must not seem to be in the future.
+            now_s = max(left[0].now_s, left[0].moment_s() - 1)
+            n = leases.spend(conn, left[0].release, left[0].worker, len(left), now_s)
         except (leases.NoFreeSlot, leases.OutdatedCache) as e:
             answers |= {each.device: e for each in left}
             break
