@@ -110,6 +110,7 @@ def test_report_of_a_rollback_says_why(tmp_path, code, reason, reset, trace, log
     assert not [body for body in cloud.requests if "failure" in body]
 
 
+@pytest.mark.sweep
 def test_diary_of_a_confirmed_image_is_removed(tmp_path):
     rig, cloud = failing(tmp_path, "    pass\n", update__period=60)
     rig.publish(rig.image(1), "1.0.1")
@@ -167,6 +168,7 @@ SECRETS = """
 """
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("fill", [0, 700, 900])
 def test_no_secret_is_in_the_report(tmp_path, fill):
     """No secret is sent, wherever the traceback is shortened."""
@@ -291,6 +293,7 @@ def test_details_with_one_wrong_byte_are_not_sent(tmp_path):
     assert not any("details" in body for body in reports(cloud))
 
 
+@pytest.mark.sweep
 def test_full_file_system(tmp_path):
     rig, cloud = after_the_trial(tmp_path)
     size = 4 << 20

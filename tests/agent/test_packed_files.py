@@ -162,6 +162,7 @@ def check_cut(folder, at, ranges=True):
     )
 
 
+@pytest.mark.sweep
 def test_lost_connection_resumes_at_a_group(tmp_path):
     store = Store(tmp_path / "first", signed, **SIGNED)
     found = list(places(store.raw, 4096))
@@ -192,6 +193,7 @@ def check_refused(folder, reason, file, **options):
     return store
 
 
+@pytest.mark.sweep
 def test_refused_before_the_first_erase(tmp_path):
     other = image(2)
 
@@ -210,6 +212,7 @@ def test_refused_before_the_first_erase(tmp_path):
     check_refused(tmp_path / "large", "size_too_large", lambda rig: pack(NEW + bytes(70000)))
 
 
+@pytest.mark.sweep
 def test_damage_inside_never_boots(tmp_path):
     """A changed byte in the middle: refused, and after a delay the whole image, or a good file, is installed."""
     store = Store(tmp_path, delta)
@@ -221,6 +224,7 @@ def test_damage_inside_never_boots(tmp_path):
     store.check_installed(store.run(until_s=1200))
 
 
+@pytest.mark.sweep
 def test_whole_image_after_a_failed_packed_file(tmp_path):
     store = Store(tmp_path, lambda rig: pack(NEW, NEW))
     run = store.run(until_s=100)
@@ -262,6 +266,7 @@ def test_download_resumes_after_a_power_cut(tmp_path):
     assert len(store.requests) == 2 and store.requests[1] in groups[1:], (store.requests, groups)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("when", ["before", "during", "after"])
 def test_power_cuts(tmp_path, when):
     ops, _ = operations()

@@ -265,6 +265,7 @@ def test_housekeeping_ignores_archived_releases(cloud, caplog):
     assert "image" not in caplog.text
 
 
+@pytest.mark.sweep
 def test_the_commands(cloud, ioto):
     data = "--data", "site"
     for version in ("1.0.0", "1.1.0", "2.0.0"):

@@ -252,6 +252,7 @@ def test_operator_with_a_limited_token(fleet):
     assert request(fleet, token, "change", {"product": "gate"}, {"action": "remove"}).json()["devices"] == 1
 
 
+@pytest.mark.sweep
 def test_command(fleet, ioto):
     site = ("--data", fleet.folder / "site")
     before = rows(fleet)

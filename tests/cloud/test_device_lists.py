@@ -399,6 +399,7 @@ def test_a_failure_in_the_middle_ends_the_export_and_is_logged(cloud, monkeypatc
     assert "the disk is gone" in caplog.text
 
 
+@pytest.mark.sweep
 def test_commands(fleet, ioto):
     site = ("--data", fleet.folder / "site")
     found = json.loads(ioto("devices", *site, "--release", "thermo@2.0.0", "--state", "failed", "--json").stdout)

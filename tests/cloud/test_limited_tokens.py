@@ -299,6 +299,7 @@ def test_unknown_products_are_refused(cloud):
     assert operator_tokens.listed(cloud.site) == []
 
 
+@pytest.mark.sweep
 def test_command_and_page(cloud, ioto):
     data = "--data", "site"
     made = ioto("token", "new", "ci", "--scope", "publish", "--product", "thermo", *data).stdout

@@ -54,6 +54,7 @@ def some_report(draw, tokens, updates, now_s):
     return reports.Arrived(token, messages.report(said), now_s)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.sweep) for n in range(1, 12))])
 def test_a_batch_has_the_same_effect_as_its_reports_one_by_one(kind, tmp_path, seed):
     found = []

@@ -118,6 +118,7 @@ def test_the_page(cloud):
     assert "1.1.0 is not signed, but 1.0.0 is" in text(operator.get(page))
 
 
+@pytest.mark.sweep
 def test_the_commands(cloud, ioto, tmp_path):
     data = "--data", "site"
     (tmp_path / "a.bin").write_bytes(esp_image(b"a"))

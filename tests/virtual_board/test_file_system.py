@@ -8,6 +8,7 @@ from ioto_tools.virtual_board import file_system
 SIZE = 64 * 1024
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("length", [0, 20, 100, 512, 4096])
 def test_file_that_does_not_fit_is_refused(length):
     """littlefs reports a small file's lack of space only when the file is closed."""
