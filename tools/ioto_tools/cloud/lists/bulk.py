@@ -12,8 +12,7 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 
 from ..http.errors import CloudError, Conflict, Refusal
-from ..operators import control
-from ..operators.operator_tokens import SCOPES
+from ..operators import control, operator_tokens
 from ..rollout import grants
 from ..rules import update_states
 from ..storage import audit
@@ -77,7 +76,7 @@ def prepare(site: "Site", wanted: DeviceFilter, action: str, version: str | None
     if action not in ACTIONS:
         raise CloudError("action %s: expected: one of %s" % (action[:80], ", ".join(ACTIONS)))
     scope = ACTIONS[action][0]
-    if site.scope in SCOPES and SCOPES.index(site.scope) < SCOPES.index(scope):
+    if site.scope in operator_tokens.SCOPES and not operator_tokens.includes(site.scope, scope):
         raise Refusal(403, "%s needs a token with the scope %s; yours has the scope %s" % (action, scope, site.scope))
     if wanted.product is None:
         raise CloudError("%s: for the devices of which product? Add product to the filter" % action)

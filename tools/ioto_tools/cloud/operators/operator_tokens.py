@@ -28,6 +28,11 @@ PREFIX = "ioto_"  # makes leaked tokens easy to find
 NAME = "[A-Za-z0-9._-]{1,64}"
 
 
+def includes(scope: str, needed: str) -> bool:
+    """Does `scope` include the scope `needed`?"""
+    return SCOPES.index(scope) >= SCOPES.index(needed)
+
+
 @dataclass(frozen=True)
 class Operator:
     """The owner of a valid token. `products`: the ids of the only products that it shows and changes; None: all."""
@@ -37,7 +42,7 @@ class Operator:
     products: frozenset[str] | None = None
 
     def has_scope(self, scope: str) -> bool:
-        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+        return includes(self.scope, scope)
 
     def check_unlimited(self) -> None:
         """Raise Refusal 403 if the token is limited to products."""
@@ -122,7 +127,7 @@ def authorize(conn: sa.Connection, token: str, scope: str, now_s: int) -> Operat
         raise Refusal(401, "token: unknown or revoked: `ioto token new` creates one")
     if found["expires_s"] is not None and found["expires_s"] <= now_s:
         raise Refusal(401, "token: the token of %s has expired: `ioto token new` creates another" % found["name"])
-    if SCOPES.index(found["scope"]) < SCOPES.index(scope):
+    if not includes(found["scope"], scope):
         raise Refusal(
             403,
             "token: the token of %s has the scope %s; this request needs the scope %s"
