@@ -20,6 +20,11 @@ from .keys import extracted_application
 _FILE = click.Path(exists=True, dir_okay=False)
 
 
+def _output_option(metavar: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    kind = click.Path(dir_okay=False)
+    return click.option("-o", "--output", "out", required=True, metavar=metavar, type=kind, help="File to write.")
+
+
 @click.command()
 @click.argument("new", type=_FILE)
 @click.option(
@@ -31,15 +36,7 @@ _FILE = click.Path(exists=True, dir_okay=False)
     help="Image that the devices run: FILE is a delta against it. May be repeated; then each delta is a file of its "
     "own, with the first 8 digits of the base's SHA-256 in its name.",
 )
-@click.option(
-    "-o",
-    "--output",
-    "out",
-    required=True,
-    metavar="FILE",
-    type=click.Path(dir_okay=False),
-    help="File to write.",
-)
+@_output_option("FILE")
 def pack(new: str, bases: tuple[str, ...], out: str) -> None:
     """Make a small file of the image NEW: compressed, or a delta against an image that devices run.
 
@@ -72,15 +69,7 @@ def _pack(envelope: bytes, image: bytes, base: bytes, path: str) -> None:
 @click.command()
 @click.argument("file", type=_FILE)
 @click.option("--base", metavar="OLD", type=_FILE, help="Image against which FILE was made.")
-@click.option(
-    "-o",
-    "--output",
-    "out",
-    required=True,
-    metavar="OUT",
-    type=click.Path(dir_okay=False),
-    help="File to write.",
-)
+@_output_option("OUT")
 def unpack(file: str, base: str | None, out: str) -> None:
     """Make the image of the packed FILE, to check it. A signed manifest in front of it is kept."""
     from ioto_tools.image.unpack import unpack as unpack_image
@@ -116,10 +105,14 @@ def _numbered(path: str, base: bytes) -> str:
 
 def _write(path: str, raw: bytes) -> None:
     """Write the file atomically: no program sees an incomplete file."""
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False) as file:
-        file.write(raw)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    handle, beside = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)))
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
 
 
 @contextmanager
