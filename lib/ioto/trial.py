@@ -16,8 +16,8 @@ from .watch import rSignal, rSignalSync, watchers
 async def run(agent):
     """Run the trial; True if it is finished.
 
-    False: the next round continues the trial, because there is no image to roll back to, or, on Linux, because the
-    cloud has not answered yet. In all other cases the board is reset.
+    False: the next round continues the trial. Either there is no image to roll back to, or, on Linux, the cloud has not
+    answered yet. In all other cases the board is reset.
     """
     limit_s = agent.config["trial.limit"]
     record = agent.record
@@ -34,9 +34,8 @@ async def run(agent):
     try:
         await _within(limit_s, _tests(agent), "selftest_timeout")
         await _within(max(1, end_s - uptime_s()), _check_in(agent), "trial_timeout")
-        await agent.load(
-            "update" if agent.board.raw else "update diary"
-        )  # before the image is confirmed, while a failure does no harm
+        # Before the image is confirmed, while a failure does no harm.
+        await agent.load("update" if agent.board.raw else "update diary")
         _raise_floor(agent)
         await asyncio.sleep_ms(0)
         _confirm(agent.board)

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from failing_program import FAIL, RUN
 from ioto_tools.virtual_board import Cut
 from ioto_tools.virtual_board.peers import AsgiServer
 from rig import MAIN, Rig, secure
 
-HEAD = """
+HEAD = (
+    """
 import asyncio, time
 from esp32 import Partition
 from ioto import rSignalSync, rWatch
@@ -21,22 +23,8 @@ def shout(data, text):
 rWatch("log", shout)
 head = bytearray(4096)
 Partition(Partition.RUNNING).readblocks(0, head)
-
-async def wait(data, arg):
-    await asyncio.sleep(10)
-
-async def fail():
-%s
-
-async def main(made):
-    if b"image %d" in head:
-        await asyncio.gather(made.run(), fail())
-    await made.run()
 """
-RUN = (
-    MAIN.replace("import agent\n", "import agent, run\n")
-    .replace("asyncio.run(agent(", "run(main(agent(")
-    .replace(".run())", "))")
+    + FAIL
 )
 SLOW = "    rWatch('device:selftest', wait)\n"  # the trial lasts for 10 seconds
 RAISES = SLOW + "    await asyncio.sleep(5)\n    raise ValueError('no sensor')\n"

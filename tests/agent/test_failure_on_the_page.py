@@ -4,11 +4,13 @@ import html
 import re
 
 import pytest
+from failing_program import FAIL, RUN
 from ioto_tools.cloud.operators import overview
-from rig import MAIN, ROOT, Rig
+from rig import ROOT, Rig
 from web_session import Session
 
-MAIN_THAT_FAILS = """
+MAIN_THAT_FAILS = (
+    """
 import asyncio, time
 from esp32 import Partition
 from ioto import rWatch
@@ -18,19 +20,9 @@ Partition(Partition.RUNNING).readblocks(0, head)
 
 def check(data, arg):
     raise ValueError("no sensor at 0x%%x" %% id(head))
-
-async def wait(data, arg):
-    await asyncio.sleep(10)
-
-async def fail():
-%s
-
-async def main(made):
-    if b"image %d" in head:
-        await asyncio.gather(made.run(), fail())
-    await made.run()
-""" + MAIN.replace("import agent\n", "import agent, run\n").replace("asyncio.run(agent(", "run(main(agent(").replace(
-    ".run())", "))"
+"""
+    + FAIL
+    + RUN
 )
 LATER = "    rWatch('device:selftest', wait)\n    await asyncio.sleep(5)\n"
 WAYS = {  # a new version that fails -> (its code, the reason and cause on the page, the end of the traceback)

@@ -1,4 +1,4 @@
-"""What needs attention: each kind appears when it should, goes away when it is done, and links to its list."""
+"""What needs attention: each item appears when it should, disappears when it is done, and links to its list."""
 
 import json
 
