@@ -43,6 +43,8 @@ products = Table(
     Column("created_s", LONG, nullable=False),
     Column("by_hand", Boolean, nullable=False),  # its devices get no token before `ioto device claim`
     Column("keep_images", Integer),  # number of releases whose images are kept (retention.py); null: all
+    # Maximum number of deltas of a release; 0: only a compressed file; null: no packed files.
+    Column("packed_bases", Integer, default=3),
 )
 
 releases = Table(
@@ -87,8 +89,25 @@ releases = Table(
     Column("kind", String(16), nullable=False, default="feature"),
     Column("notes", Text, nullable=False, default=""),
     Column("advisory", Text, nullable=False, default=""),
+    Column("waits_for_packed", Boolean, nullable=False, default=True),  # it is not offered while a packed file waits
     Column("no_defer_after_s", LONG),  # from this time on, devices do not postpone it
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
+)
+
+# Packed files of releases (docs/formats.md).
+packed_files = Table(
+    "packed_files",
+    metadata,
+    Column("release", String(26), ForeignKey("releases.id"), primary_key=True),
+    # SHA-256 in hex of the image from which the delta is made; empty: a compressed file.
+    Column("base", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),  # waiting, made or failed
+    Column("checksum", String(64)),  # of the packed file, with the envelope; null: not made yet, like `size`
+    Column("size", LONG),
+    Column("reason", Text, nullable=False, default=""),  # why it failed
+    Column("devices", Integer, nullable=False, default=0),  # that ran the base when the file was planned
+    Column("made_s", LONG),
+    Column("lease_s", LONG),  # a worker is making it until then
 )
 
 # Public keys that may have signed releases of a product (signing_keys.py).
@@ -219,6 +238,8 @@ grants = Table(
     Column("offered_s", LONG, nullable=False),  # the last offer; different for all grants of a device
     Column("changed_s", LONG, nullable=False),
     Column("retry", Integer, nullable=False, server_default="0"),  # how often an operator requested another try
+    Column("file", String(64)),  # base of the packed file that it was offered; null: the release's own file
+    Column("whole", Boolean, nullable=False, default=False),  # a packed file failed on it: no other is offered
     Index("ix_grants_release", "release", "granted_s"),
     Index("ix_grants_stands", "release", "state"),
     Index("ix_grants_state", "state", "changed_s"),
