@@ -49,6 +49,7 @@ DEVICES = {  # the paths for devices
 ROUTES = (
     *(Route(path, function, methods=["POST"]) for path, function in DEVICES.items()),
     Route("/image/{update}", routes.image, methods=["GET"]),
+    Route("/image/{update}/{packed}", routes.image, methods=["GET"]),
 )
 
 

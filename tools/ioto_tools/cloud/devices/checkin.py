@@ -16,7 +16,8 @@ from ..http.errors import Refusal, Unavailable, authentication_failed, cannot_fi
 from ..images import links
 from ..rollout import failures, grants, leases, offers, shared_ids
 from ..rollout.catalogue import Product
-from ..rules import failure_details, selection, update_states
+from ..rules import failure_details, packed_files, selection, update_states
+from ..rules.packed_files import PackedFile, Properties
 from ..rules.selection import Grant, Release, RequestingDevice
 from ..rules.update_states import OPEN
 from ..storage import change_log, queries
@@ -80,17 +81,62 @@ async def check_in(
             await run(site.database.write, grants.apply_staged, device.key, message.staged, message.attempt, now_s)
         )
     asker = RequestingDevice(device.id, order, fields, device.pin, known_since_s=device.since_s)
+    return {**await _answer(site, memory, run, device, message, asker, now_s, base_url), **more}
+
+
+async def _answer(
+    site: "Site", memory: WorkerCache, run: Run, device: CachedDevice, message: messages.CheckIn,
+    asker: RequestingDevice, now_s: int, base_url: Callable[[], str],
+) -> Row:  # fmt: skip
+    """Select the release and its file that the device is offered from now on; return the response."""
+    if "error" in asker.properties:
+        await _give_up_packed(site, run, device, asker.properties["error"], now_s)
     release = await _offer(site, memory, run, device, asker, message.version, now_s)
     await _withdraw(site, run, device, message, release, now_s)
-    return more if release is None else {**await _response(site, run, device, message, release, base_url()), **more}
+    if release is None:
+        return {}
+    packed = await _packed_file(site, run, device, release, asker.properties, now_s)
+    return await _response(site, run, device, message, release, packed, base_url())
 
 
 async def _response(
-    site: "Site", run: Run, device: CachedDevice, message: messages.CheckIn, release: Release, base_url: str
-) -> Row:
+    site: "Site", run: Run, device: CachedDevice, message: messages.CheckIn, release: Release,
+    packed: PackedFile | None, base_url: str,
+) -> Row:  # fmt: skip
     """The offer of the release. Only this project's agent is told what the release is about."""
-    url, retry = await _image_url(site, run, base_url, release), device.grants[release.id].retry
-    return selection.check_in_response(release, url, retry, told=message.next_s is not None)
+    name, checksum = release.id, release.checksum
+    if packed:
+        name, checksum = "%s/%s" % (release.id, packed.checksum), packed.checksum
+    url = await _file_url(site, run, base_url, name, checksum)
+    retry, told = device.grants[release.id].retry, message.next_s is not None
+    return selection.check_in_response(release, url, retry, told, packed and packed.size)
+
+
+async def _give_up_packed(site: "Site", run: Run, device: CachedDevice, error: Any, now_s: int) -> None:
+    """Offer the whole image from now on if the device could not use the packed file of its open offer."""
+    release = device.unapplied_release()
+    grant = device.grants[release] if release else None
+    if grant and grant.file is not None and update_states.is_packed_error(error):
+        device.set_grants(await run(site.database.write, grants.set_file, device.key, release, None, True, now_s))
+
+
+async def _packed_file(
+    site: "Site", run: Run, device: CachedDevice, release: Release, sent: Properties, now_s: int
+) -> PackedFile | None:
+    """The packed file of the device's open offer; None: it is offered the release's own file.
+
+    An open offer keeps its file, because a download of another file starts again. If the device can no longer use it,
+    it is offered the whole image from now on.
+    """
+    grant = device.grants[release.id]
+    if grant.file is None:
+        return None
+    file = packed_files.still_accepted(grant.file, release.packed, release.image_bytes, sent)
+    if file is not None and not grant.whole:
+        return release.packed[file]
+    values = release.id, None, grant.whole, now_s
+    device.set_grants(await run(site.database.write, grants.set_file, device.key, *values))
+    return None
 
 
 async def _record_crash(
@@ -208,7 +254,7 @@ async def _offer(
             return None
         seq = memory.seq
         try:
-            device.set_grants(await _grant(site, memory, run, device, release, version, now_s))
+            device.set_grants(await _grant(site, memory, run, device, asker, release, version, now_s))
         except leases.NoFreeSlot as e:
             if e.ahead:
                 await run(site.database.write, leases.reset_future_grants, release.id, site.now_s())
@@ -224,14 +270,18 @@ async def _offer(
 
 
 async def _grant(
-    site: "Site", memory: WorkerCache, run: Run, device: CachedDevice, release: Release, version: str, now_s: int
-) -> dict[str, Grant]:
+    site: "Site", memory: WorkerCache, run: Run, device: CachedDevice, asker: RequestingDevice, release: Release,
+    version: str, now_s: int,
+) -> dict[str, Grant]:  # fmt: skip
     """Offer the release to the device; return the device's grants afterwards, {release: Grant}."""
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
         return await run(site.database.read, _grants_if_unchanged, memory.seq, device.key)
+    file = None
+    if release.packed and not (grant and grant.whole):
+        file = packed_files.smallest(release.packed, release.size, release.image_bytes, asker.properties)
     asked = offers.Asked(
-        device.key, release.id, version, device.grants, memory.worker, memory.seq, now_s, site.now_rounded_up_s
+        device.key, release.id, file, version, device.grants, memory.worker, memory.seq, now_s, site.now_rounded_up_s
     )
     return await site.database.write_batched(offers.offer, asked)
 
@@ -243,13 +293,13 @@ def _grants_if_unchanged(conn: sa.Connection, seq: int, device: str) -> dict[str
     return grants.of_device(conn, device)
 
 
-async def _image_url(site: "Site", run: Run, base_url: str, release: Release) -> str:
-    """The URL of the image: the store's own link if it has one, else a link to this cloud."""
-    if not site.links.is_ready(release.checksum):
-        return await run(_new_image_url, site, base_url, release)
-    return site.links.url(base_url, release.id, release.checksum)
+async def _file_url(site: "Site", run: Run, base_url: str, name: str, checksum: str) -> str:
+    """The URL of a file: the store's own link if it has one, else a link to this cloud. `name`: as in links.py."""
+    if not site.links.is_ready(checksum):
+        return await run(_new_file_url, site, base_url, name, checksum)
+    return site.links.url(base_url, name, checksum)
 
 
-def _new_image_url(site: "Site", base_url: str, release: Release) -> str:
+def _new_file_url(site: "Site", base_url: str, name: str, checksum: str) -> str:
     site.links.refresh(links.READ_S)
-    return site.links.url(base_url, release.id, release.checksum)
+    return site.links.url(base_url, name, checksum)

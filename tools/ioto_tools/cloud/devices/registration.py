@@ -181,12 +181,22 @@ def answer_mqtt(site: "Site", token: str, fields: Fields) -> Row:
     return {"certificate": "", "key": ""}
 
 
-def open_image(site: "Site", update: str, expires: str | None, signature: str | None) -> tuple[Any, Row]:
-    """(open file, release's row) for a signed link. Raises Refusal 403 or 404; OSError if the file can't be read."""
-    site.links.verify(update, expires, signature)
+def open_image(
+    site: "Site", update: str, packed: str | None, expires: str | None, signature: str | None
+) -> tuple[Any, Row]:
+    """(open file, row with its checksum and size) for a signed link to the image of `update`.
+
+    `packed`: the checksum of one of its packed files; None: its own file. Raises Refusal 403 or 404; OSError if the
+    file can't be read.
+    """
+    site.links.verify(update if packed is None else "%s/%s" % (update, packed), expires, signature)
     release = site.database.read(queries.release, update)
     if release is None:
         raise Refusal(404, "update: no update has this id")
     if release["archived_s"] is not None:
         raise Refusal(404, "update: it is archived, its image is deleted")
+    if packed is not None:
+        release = site.database.read(queries.packed_file, update, packed)
+        if release is None:
+            raise Refusal(404, "file: it no longer exists: check in again for another")
     return site.images.open(release["checksum"]), release

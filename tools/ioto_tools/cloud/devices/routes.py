@@ -55,10 +55,11 @@ async def mqtt(request: Request) -> Response:
 
 
 async def image(request: Request) -> "Response | _ImageRange":
-    """Send the image of an update, or the requested range of it."""
+    """Send the image of an update or one of its packed files, or the requested range of it."""
     run = request.app.state.run
     query = request.query_params
-    link = request.path_params["update"], query.get("expires"), query.get("signature")
+    name = request.path_params["update"], request.path_params.get("packed")
+    link = *name, query.get("expires"), query.get("signature")
     file, release = await run(registration.open_image, request.app.state.site, *link)
     try:
         return _image(request, run, file, release)

@@ -1,9 +1,9 @@
-"""Signed links to images: `/image/UPDATE?expires=..&signature=..`.
+"""Signed links to images: `/image/UPDATE?expires=..&signature=..`; to packed files, `/image/UPDATE/CHECKSUM?...`.
 
-The signature is an HMAC-SHA-256 of the update's id and the expiry time under a key of the site. The expiry time is
-rounded up to a multiple of `lifetime_s` / 24, so a link is valid for `lifetime_s` plus up to a 24th of it. All devices
-that are offered an update in the same interval get the same link, whichever worker answers. So a check-in rarely
-computes a signature, and a reverse proxy can cache the image by its link.
+What follows `/image/` is the `name` of the file. The signature is an HMAC-SHA-256 of the name and the expiry time under
+a key of the site. The expiry time is rounded up to a multiple of `lifetime_s` / 24, so a link is valid for `lifetime_s`
+plus up to a 24th of it. All devices that are offered an update in the same interval get the same link, whichever worker
+answers. So a check-in rarely computes a signature, and a reverse proxy can cache the image by its link.
 
 The keys are in the database. The newest key signs; older keys are kept at least until the last link that they
 signed has expired.
@@ -44,7 +44,7 @@ class Links:
         self._read_s: int | None = None
         self._store_links: dict[str, tuple[int, str | None]] = {}  # checksum -> (expiry time, the store's link)
 
-    def url(self, base_url: str, update: str, checksum: str) -> str:
+    def url(self, base_url: str, name: str, checksum: str) -> str:
         """The link for a device that checks in now: the store's link if it provides one, else a link to this cloud."""
         expires_s = self._expires_s()
         made = self._store_links.get(checksum)
@@ -53,7 +53,7 @@ class Links:
                 self._store_links.clear()
             made = expires_s, self.site.images.link(checksum, expires_s - self.site.now_s())
             self._store_links[checksum] = made
-        return made[1] or base_url + self.path(update)
+        return made[1] or base_url + self.path(name)
 
     def is_ready(self, checksum: str) -> bool:
         """Can url() return the link to this image without waiting for the database or the store?"""
@@ -61,33 +61,33 @@ class Links:
         fresh = self._read_s is not None and 0 <= self.site.now_s() - self._read_s < READ_S
         return fresh and made is not None and made[0] == self._expires_s()
 
-    def path(self, update: str) -> str:
+    def path(self, name: str) -> str:
         """The path and query of a link to this cloud. Uses the database only before the first refresh()."""
         if not self._secrets:
             self.refresh()
-        return _path(self._secrets[0], update, self._expires_s())
+        return _path(self._secrets[0], name, self._expires_s())
 
     def _expires_s(self) -> int:
         span = max(1, self.lifetime_s // _SPANS)
         return (self.site.now_s() // span + 1) * span + self.lifetime_s
 
-    def verify(self, update: str, expires: str | None, signature: str | None) -> None:
-        """Raise Refusal 403 unless this is a valid link of this site to `update`.
+    def verify(self, name: str, expires: str | None, signature: str | None) -> None:
+        """Raise Refusal 403 unless this is a valid link of this site to `name`.
 
         `expires` and `signature`: as in the query, None if missing.
         """
         if not expires or not _EXPIRES.fullmatch(expires) or not signature:
             raise Refusal(403, "link: it is not signed: check in again for another")
-        if not self._is_signed(update, expires, signature):
+        if not self._is_signed(name, expires, signature):
             self.refresh()  # another process may have created a new key
-            if not self._is_signed(update, expires, signature):
+            if not self._is_signed(name, expires, signature):
                 raise Refusal(403, "link: its signature is wrong: check in again for another")
         if int(expires) <= self.site.now_s():
             raise Refusal(403, "link: it has expired: check in again for another")
 
-    def _is_signed(self, update: str, expires: str, signature: str) -> bool:
+    def _is_signed(self, name: str, expires: str, signature: str) -> bool:
         return any(
-            hmac.compare_digest(_signature(secret, update, expires).encode(), signature.encode())
+            hmac.compare_digest(_signature(secret, name, expires).encode(), signature.encode())
             for secret in self._secrets
         )
 
@@ -116,12 +116,12 @@ class Links:
 
 
 @functools.lru_cache(4096)
-def _path(secret: bytes, update: str, expires_s: int) -> str:
-    return "/image/%s?expires=%d&signature=%s" % (update, expires_s, _signature(secret, update, str(expires_s)))
+def _path(secret: bytes, name: str, expires_s: int) -> str:
+    return "/image/%s?expires=%d&signature=%s" % (name, expires_s, _signature(secret, name, str(expires_s)))
 
 
-def _signature(secret: bytes, update: str, expires: str) -> str:
-    digest = hmac.digest(secret, ("image\n%s\n%s" % (update, expires)).encode(), hashlib.sha256)
+def _signature(secret: bytes, name: str, expires: str) -> str:
+    digest = hmac.digest(secret, ("image\n%s\n%s" % (name, expires)).encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 

@@ -13,8 +13,9 @@ from ioto import semver
 
 from .. import policy
 from ..rules import selection, stages
+from ..rules.packed_files import PackedFile
 from ..rules.selection import ACTIVE, Release
-from ..storage.tables import AnyRow, Row, products, releases
+from ..storage.tables import AnyRow, Row, packed_files, products, releases
 
 _KEPT = ("id", "version", "checksum", "size", "enabled", "state", "percentage", "start_s", "end_s", "age_s")
 _TOLD = ("kind", "notes", "advisory", "no_defer_after_s")
@@ -65,13 +66,26 @@ class Product:
 
 
 def rows(conn: sa.Connection) -> tuple[list[tuple[str, str]], list[Row]]:
-    """Products, as (id, name), and releases from the database.
+    """Products, as (id, name), and releases from the database, with their `packed` files.
 
     Cancelled releases are left out, because they are never offered again.
     """
     found = sa.select(*(releases.c[name] for name in _COLUMNS)).where(releases.c.state != "cancelled")
     named = sa.select(products.c.id, products.c.name)
-    return [tuple(row) for row in conn.execute(named)], [dict(row) for row in conn.execute(found).mappings()]
+    packed = _packed(conn)
+    return [tuple(row) for row in conn.execute(named)], [
+        {**row, "packed": packed.get(row["id"], {})} for row in conn.execute(found).mappings()
+    ]
+
+
+def _packed(conn: sa.Connection) -> dict[str, dict[str, PackedFile]]:
+    """{release: {base: PackedFile}} of the packed files that have been made."""
+    files = packed_files.c
+    found: dict[str, dict[str, PackedFile]] = {}
+    made = sa.select(files.release, files.base, files.checksum, files.size).where(files.state == "made")
+    for release, base, *values in conn.execute(made):
+        found.setdefault(release, {})[base] = PackedFile(*values)
+    return found
 
 
 def compiled(products: Iterable[tuple[str, str]], releases: Iterable[Row]) -> dict[str, Product]:
@@ -98,7 +112,7 @@ def release(row: AnyRow) -> Release:
     if signed:
         kept.update(minimum=signed.get("minimum") and semver.parse(signed["minimum"]), expires_s=signed.get("expires"))
     kept.update(image_bytes=signed.get("size", row["size"]), chip=signed.get("chip", row["chip"]))
-    kept["head"] = row["head"] and bytes.fromhex(row["head"])
+    kept.update(head=row["head"] and bytes.fromhex(row["head"]), packed=row.get("packed", {}))
     return Release(order=semver.parse(row["version"]), policy=policy.compile(row["policy"]), facts=facts, **kept)
 
 

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from ..rules import failure_details, update_states
 from ..rules.failure_details import FailureDetails
 from ..rules.selection import Grant
-from ..rules.update_states import UNAPPLIED, WITHDRAWN
+from ..rules.update_states import OPEN, UNAPPLIED, WITHDRAWN
 from ..storage import change_log, queries
-from ..storage.tables import Row, devices, grants, releases
+from ..storage.tables import AnyRow, Row, devices, grants, releases
 from . import failures, leases, state_changes
 
 Held = dict[str, Grant]  # the grants of a device: {release: Grant}
@@ -27,7 +27,7 @@ MOST_COUNTED = 100_000
 # The release's id, then the fields of selection.Grant in order.
 _COLUMNS = (
     grants.c.release, releases.c.version, grants.c.version, grants.c.tries, grants.c.attempt, grants.c.state,
-    grants.c.ended, grants.c.offered_s, grants.c.changed_s, grants.c.retry,
+    grants.c.ended, grants.c.offered_s, grants.c.changed_s, grants.c.retry, grants.c.file, grants.c.whole,
 )  # fmt: skip
 
 
@@ -63,6 +63,17 @@ def apply_staged(conn: sa.Connection, device: str, release: str, attempt: int, n
     return of_device(conn, device)
 
 
+def set_file(conn: sa.Connection, device: str, release: str, file: str | None, whole: bool, now_s: int) -> Held:
+    """Record which file of the release the device is offered from now on; return the device's grants.
+
+    `file`: as in packed_files.py; `whole`: no other than the release's own file is offered to it again.
+    """
+    mine = sa.and_(grants.c.device == device, grants.c.release == release)
+    conn.execute(grants.update().where(mine).values(file=file, whole=whole))
+    change_log.note(conn, now_s, device)
+    return of_device(conn, device)
+
+
 class Report(NamedTuple):
     """A device's report about a release. `attempt` 0: the client does not count its attempts."""
 
@@ -79,7 +90,7 @@ def apply_reports(conn: sa.Connection, reports: Sequence[Report]) -> list[tuple[
     """Apply the reports, at most one of each device.
 
     Return (attempt, has the grant changed?) of each. If the client does not count its attempts, the cloud's count is
-    used.
+    used. If a packed file has failed on a device, its offer stays open: it is offered the whole image next.
     """
     held = state_changes.stored(conn, {each.device for each in reports}, {each.release for each in reports})
     results, changes = [], []
@@ -87,6 +98,10 @@ def apply_reports(conn: sa.Connection, reports: Sequence[Report]) -> list[tuple[
         grant = held.get((report.device, report.release))
         attempt = report.attempt or (grant["tries"] if grant else 1)
         found = None
+        if grant and _is_packed_fault(grant, report):
+            changes.append(state_changes.Change(grant, grant["state"], report.now_s, {"whole": True}))
+            results.append((attempt, True))
+            continue
         if grant:  # before the states change: the stop rule names the failures
             failures.record_report(conn, grant, attempt, report.state, report.reason, report.details, report.now_s)
             event = update_states.event_of_report(report.state, report.reason.partition(":")[0], grant["ended"])
@@ -96,6 +111,11 @@ def apply_reports(conn: sa.Connection, reports: Sequence[Report]) -> list[tuple[
         results.append((attempt, found is not None))
     state_changes.store(conn, changes)
     return results
+
+
+def _is_packed_fault(grant: AnyRow, report: Report) -> bool:
+    reason = report.reason.partition(":")[0]
+    return grant["state"] in OPEN and update_states.is_packed_fault(report.state, reason, grant["file"] is not None)
 
 
 def rows(conn: sa.Connection, release: str, *which: sa.ColumnElement[bool]) -> list[Row]:

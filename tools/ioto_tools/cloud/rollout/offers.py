@@ -18,7 +18,7 @@ _Answers = dict[str, Held | Exception]  # {device: what offer() returns for it}
 
 
 class Asked(NamedTuple):
-    """A device (its key) is to be offered `release`.
+    """A device (its key) is to be offered `release`, as its `file` (packed_files.py).
 
     `version`: the version that it runs. `known`: its grants in the cache of `worker`, which contains the changes up to
     number `seq`. `moment_s()` returns the time, rounded up so that no period of a rate is too short; it is called
@@ -27,6 +27,7 @@ class Asked(NamedTuple):
 
     device: str
     release: str
+    file: str | None
     version: str
     known: Held
     worker: str
@@ -80,7 +81,7 @@ def _offer(conn: sa.Connection, asked: Sequence[Asked]) -> _Answers:
 
 
 def _grant(row: AnyRow) -> Grant:
-    names = "version", "tries", "attempt", "state", "ended", "offered_s", "changed_s", "retry"
+    names = "version", "tries", "attempt", "state", "ended", "offered_s", "changed_s", "retry", "file", "whole"
     return Grant(row["offered"], *(row[name] for name in names))
 
 
@@ -99,7 +100,7 @@ def _offered(grant: AnyRow) -> str:
 def _values(each: Asked, own: _Rows) -> Row:
     """What each offer changes. Its time is now, or a second after the device's last offer if that is later."""
     offered_s = max([each.now_s, *(row["offered_s"] + 1 for row in own.values())])
-    return {"attempt": 0, "version": each.version, "offered_s": offered_s}
+    return {"attempt": 0, "version": each.version, "offered_s": offered_s, "file": each.file}
 
 
 def _superseded(own: _Rows, each: Asked) -> list[state_changes.Change]:

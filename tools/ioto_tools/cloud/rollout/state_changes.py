@@ -35,7 +35,9 @@ _STORED = (
     .join(releases, releases.c.id == grants.c.release)
     .join(devices, devices.c.key == grants.c.device)
 )
-_CHANGED = ("state", "ended", "counted", "changed_s", "version", "tries", "attempt", "granted_s", "offered_s")
+_CHANGED = (
+    "state", "ended", "counted", "changed_s", "version", "tries", "attempt", "granted_s", "offered_s", "file", "whole",
+)  # fmt: skip
 _UPDATE = (
     grants.update()
     .where(grants.c.device == sa.bindparam("of_device"), grants.c.release == sa.bindparam("of_release"))

@@ -12,6 +12,7 @@ from ioto import image, semver
 
 from ..policy import Policy
 from ..policy.values import Properties, SortKey
+from .packed_files import Files
 from .update_states import OPEN, WITHDRAWN, is_new, must_wait, next_try, rollout_position
 
 ACTIVE = "active"
@@ -73,6 +74,7 @@ class Release:
     head: bytes | None = None  # the first 24 bytes of the image; None as for `chip`
     minimum: SortKey | None = None  # from the signed manifest, parsed like `order`
     expires_s: int | None = None  # from the signed manifest
+    packed: Files = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -88,6 +90,8 @@ class Grant:
     offered_s: int  # time of the last offer
     changed_s: int
     retry: int = 0  # how often an operator requested another try
+    file: str | None = None  # the file that the device was offered, as in packed_files.py
+    whole: bool = False  # a packed file has failed on the device, so it is offered the whole image
 
 
 @dataclass(slots=True)
@@ -241,11 +245,14 @@ def told(kind: str, notes: str, advisory: str, no_defer_after_s: int | None) -> 
     return {name: value for name, value in fields.items() if value}
 
 
-def check_in_response(release: Release | None, url: str | None, retry: int = 0, told: bool = True) -> dict[str, Any]:
+def check_in_response(
+    release: Release | None, url: str | None, retry: int = 0, told: bool = True, size: int | None = None
+) -> dict[str, Any]:
     """The response body of a check-in, {} if `release` is None.
 
-    It has the four fields of the protocol, `size`, `retry` if it is not 0, and with `told` those of told(). Some
-    clients search the text for `"key":`, so the caller writes compact JSON, and no key occurs in another key's value.
+    It has the four fields of the protocol, `size`, `retry` if it is not 0, and with `told` those of told(). `size`: of
+    the file at `url`, if it is a packed file. Some clients search the text for `"key":`, so the caller writes compact
+    JSON, and no key occurs in another key's value.
     """
     if release is None:
         return {}
@@ -254,7 +261,7 @@ def check_in_response(release: Release | None, url: str | None, retry: int = 0, 
         "checksum": release.checksum,
         "update": release.id,
         "version": release.version,
-        "size": release.size,
+        "size": release.size if size is None else size,
         **({"retry": retry} if retry else {}),
         **(release.told if told else {}),
     }

@@ -18,6 +18,7 @@ their order does not matter: within an attempt, the last one in the order of REP
 """
 
 import hashlib
+from typing import Any
 
 # In the order of an attempt. A board in the trial boot of an image checks in with the new version: `runs` leads to
 # `confirmed`, and a report `rolled_back` may still follow.
@@ -74,6 +75,15 @@ UNFIT = frozenset((
     "size_too_large", "size_zero", "unsigned",
 ))  # fmt: skip
 
+# Reasons why the download of a packed file failed that do not blame the network, the store, or the board's flash: the
+# file may be corrupt, or the device unable to unpack it. The first two are only reported about packed files.
+_PACKED_ONLY = frozenset(("base_mismatch", "packed_malformed"))
+_PACKED_REPORTED = _PACKED_ONLY | UNFIT
+# The device does not report these, but sends them as `error` in its next check-in.
+_PACKED_ERRORS = _PACKED_ONLY | {
+    "checksum_mismatch", "image_magic", "no_memory", "size_mismatch", "size_too_large", "size_zero", "unforeseen",
+}  # fmt: skip
+
 MAX_ATTEMPTS = 3
 RETRY_DELAYS_S = (3600, 86400)  # after the first attempt, after the second
 # Tolerated difference between the servers' clocks; a time further in the future is from a wrong clock.
@@ -92,6 +102,22 @@ def event_of_report(report: str, reason: str, ended: str | None = None) -> str:
     if reason == "failed_before" and ended == "unfit":  # the device repeats its earlier refusal, whose cause is known
         return "unfit"
     return WITHDRAWN if reason == WITHDRAWN else "unfit" if reason in UNFIT else report
+
+
+def is_packed_fault(report: str, reason: str, is_packed: bool) -> bool:
+    """Is the report, with its reason, about a packed file instead of about the release?
+
+    `is_packed`: the device was offered a packed file. A report of _PACKED_ONLY may be a repeated one, which arrives
+    after the whole image was offered.
+    """
+    if report not in ("refused", "failed"):
+        return False
+    return reason in _PACKED_ONLY or is_packed and reason in _PACKED_REPORTED
+
+
+def is_packed_error(reason: Any) -> bool:
+    """Does `error` in a check-in mean that the packed file can't be used on the device, which was offered one?"""
+    return isinstance(reason, str) and reason in _PACKED_ERRORS
 
 
 def apply_report(state: str, attempt: int, report: str, reported_attempt: int) -> tuple[str, int] | None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..rules.update_states import REPORTS
-from .tables import LONG, Row, devices, products, releases, reports
+from .tables import LONG, Row, devices, packed_files, products, releases, reports
 
 if TYPE_CHECKING:
     from ..devices.registration import RegistrationRequest
@@ -121,6 +121,12 @@ def releases_of(conn: sa.Connection, product: str) -> list[Row]:
 
 def release(conn: sa.Connection, id: str) -> Row | None:
     return _row(conn.execute(sa.select(releases).where(releases.c.id == id, visible(conn, releases.c.product))))
+
+
+def packed_file(conn: sa.Connection, release: str, checksum: str) -> Row | None:
+    """The packed file of the release with this checksum, if it has been made, or None."""
+    made = packed_files.c.release == release, packed_files.c.checksum == checksum, packed_files.c.state == "made"
+    return _row(conn.execute(sa.select(packed_files).where(*made)))
 
 
 def release_by_version(conn: sa.Connection, product: str, precedence: str) -> Row | None:

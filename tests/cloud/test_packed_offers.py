@@ -1,0 +1,207 @@
+"""Offers of packed files: the file stays the same while it can be used, then the whole image; links to the files."""
+
+import hashlib
+import itertools
+import urllib.request
+
+import pytest
+from cloud_under_test import call, esp_image
+from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.rules.update_states import UNFIT
+from ioto_tools.image.unpack import unpack
+from packed_release import delete_packed, store_packed
+
+OLD, NEW = esp_image(b"1.0.0", 40_000), esp_image(b"1.1.0", 40_000)
+IMAGE = hashlib.sha256(OLD).hexdigest()
+OURS = {"accepts": ["raw", "packed"], "chip": 0, "slotSize": 1 << 16, "image": IMAGE, "next": 3600}
+
+
+class Device:
+    """A device that runs OLD, and its offers."""
+
+    def __init__(self, cloud, id="D1", **properties):
+        self.cloud, self.id, self.properties = cloud, id, {**OURS, **properties}
+        self.token = cloud.device(id)
+
+    def ask(self, version="1.0.0", **more):
+        """Check in; return the `size` in the offer, or None."""
+        reply = self.cloud.check_in(self.id, self.token, version, **{**self.properties, **more})
+        assert reply.status == 200, reply.body
+        self.offer = reply.json()
+        return self.offer.get("size")
+
+    def report(self, state, reason="", attempt=0):
+        fields = {"state": state, "reason": reason, "attempt": attempt}
+        assert (
+            self.cloud.report(self.id, self.token, self.offer["update"], state == "confirmed", **fields).status == 200
+        )
+
+    def state(self):
+        return overview.device(self.cloud.site, self.id)["update"]["state"]
+
+    def fetch(self):
+        """The content at the offer's URL, which may be the store's own link."""
+        url = self.offer["url"]
+        if url.startswith("https://updates.test"):
+            return call(self.cloud.app, "GET", url.removeprefix("https://updates.test")).body
+        with urllib.request.urlopen(url) as reply:
+            return reply.read()
+
+
+@pytest.fixture
+def packed(cloud):
+    """The cloud with a release of NEW, its compressed file and a delta against OLD."""
+    cloud.publish("1.0.0", OLD)
+    cloud.update = cloud.publish("1.1.0", NEW)["id"]
+    cloud.files = dict(store_packed(cloud.site, cloud.update, NEW, base) for base in (OLD, b""))
+    assert len(cloud.files[IMAGE]) < len(cloud.files[""]) < len(NEW)
+    return cloud
+
+
+def test_the_offer_has_the_url_and_size_of_the_file(packed):
+    for properties, base in (({}, IMAGE), ({"image": "c" * 64}, "")):
+        device = Device(packed, "D%s" % base, **properties)
+        assert device.ask() == len(packed.files[base])
+        assert device.offer["checksum"] == hashlib.sha256(NEW).hexdigest() and device.offer["version"] == "1.1.0"
+        assert unpack(device.fetch(), OLD if base else b"") == NEW
+
+
+def test_other_clients_are_offered_the_whole_image(packed):
+    for n, properties in enumerate(
+        ({"accepts": None}, {"accepts": ["raw"]}, {"accepts": "packed"}, {"slotSize": "65536"})
+    ):
+        device = Device(packed, "D%d" % n, **properties)
+        assert device.ask() == len(NEW)
+        assert device.ask() == len(NEW)
+
+
+def test_an_open_offer_keeps_its_file(packed):
+    delete_packed(packed.site, packed.update, IMAGE)
+    device = Device(packed)
+    assert device.ask() == len(packed.files[""])
+    store_packed(packed.site, packed.update, NEW, OLD)
+    assert device.ask() == len(packed.files[""])
+    device.report("downloading", attempt=1)
+    assert device.ask(error="http_status") == len(packed.files[""])
+    assert Device(packed, "D2").ask() == len(packed.files[IMAGE])
+
+
+@pytest.mark.parametrize("why", ("deleted", "made again", "another image", "no longer accepted"))
+def test_the_whole_image_if_the_file_can_no_longer_be_used(packed, why):
+    device = Device(packed)
+    assert device.ask() == len(packed.files[IMAGE])
+    more = {}
+    if why in ("deleted", "made again"):
+        delete_packed(packed.site, packed.update, IMAGE)
+    elif why == "another image":
+        more = {"image": "c" * 64}
+    else:
+        more = {"accepts": ["raw"]}
+    assert device.ask(**more) == len(NEW)
+    if why == "made again":
+        store_packed(packed.site, packed.update, NEW, OLD)
+    assert device.ask() == len(NEW)  # its download has begun
+
+
+REPORTED = (("refused", "base_mismatch"), ("refused", "packed_malformed"), ("refused", "manifest_mismatch"),
+            ("failed", "checksum_mismatch"), ("refused", "image_chip: 9"))  # fmt: skip
+
+
+@pytest.mark.parametrize("report, reason", REPORTED)
+def test_the_whole_image_after_a_failed_packed_file(packed, report, reason):
+    """No fault of the release: its offer stays open, and no outcome is counted."""
+    device = Device(packed)
+    assert device.ask() == len(packed.files[IMAGE])
+    device.report("downloading", attempt=1)
+    device.report(report, reason)
+    assert device.state() == "downloading"
+    assert device.ask() == len(NEW)
+    if reason in ("base_mismatch", "packed_malformed"):
+        device.report(report, reason)  # the same report again, because its answer was lost
+        assert device.state() == "downloading" and device.ask() == len(NEW)
+    found = overview.update(packed.site, packed.update)
+    assert found["states"] == {"downloading": 1} and found["ended"] == {}
+    assert overview.release_failures(packed.site, packed.update) == []
+    device.report("confirmed", attempt=1)
+    assert overview.update(packed.site, packed.update)["states"] == {"confirmed": 1}
+
+
+def test_a_whole_image_that_fails_is_a_fault_of_the_release(packed):
+    device = Device(packed)
+    device.ask()
+    device.report("refused", "image_chip")
+    device.ask()
+    device.report("refused", "image_chip")
+    assert device.state() == "unfit" and "image_chip" in UNFIT
+
+
+def test_the_whole_image_after_an_error_that_is_not_reported(packed):
+    for n, (error, whole) in enumerate((
+        ("checksum_mismatch", True), ("unforeseen", True), ("no_memory", True), ("size_mismatch", True),
+        ("base_mismatch", True), ("http_status", False), ("tls_name", False), ("flash_failed", False), ("", False),
+        (5, False), ([], False),
+    )):  # fmt: skip
+        device = Device(packed, "D%d" % n)
+        assert device.ask(error=error) == len(packed.files[IMAGE])  # of an earlier update
+        assert device.ask(error=error) == len(NEW if whole else packed.files[IMAGE]), error
+        assert device.ask() == len(NEW if whole else packed.files[IMAGE]), error
+
+
+@pytest.mark.parametrize("is_whole", (False, True))
+def test_another_try_chooses_the_file_again(packed, is_whole):
+    delete_packed(packed.site, packed.update, IMAGE)
+    device = Device(packed)
+    assert device.ask() == len(packed.files[""])
+    if is_whole:
+        device.report("refused", "packed_malformed")
+    store_packed(packed.site, packed.update, NEW, OLD)
+    device.report("failed", "rolled_back", attempt=3)
+    assert device.ask() is None
+    control.retry(packed.site, packed.update)
+    assert device.ask() == len(NEW if is_whole else packed.files[IMAGE])
+
+
+def test_a_file_that_is_not_made_is_not_offered(packed):
+    packed.update = packed.publish("1.2.0", esp_image(b"1.2.0", 40_000))["id"]
+    for state in ("waiting", "failed"):
+        base, _ = store_packed(packed.site, packed.update, esp_image(b"1.2.0", 40_000), OLD, state)
+        assert Device(packed, "D " + state).ask() == 40_000
+        delete_packed(packed.site, packed.update, base)
+
+
+# ---- links
+
+
+def fetch(cloud, name, **headers):
+    return call(cloud.app, "GET", cloud.link(name), headers)
+
+
+def test_links_are_only_for_files_of_the_release(packed):
+    checksums = {base: hashlib.sha256(raw).hexdigest() for base, raw in packed.files.items()}
+    other = packed.publish("1.2.0", esp_image(b"1.2.0", 40_000))["id"]
+    for base, checksum in checksums.items():
+        name = "%s/%s" % (packed.update, checksum)
+        assert fetch(packed, name).body == packed.files[base]
+        assert fetch(packed, "%s/%s" % (other, checksum)).status == 404
+        for changed in (name[:-1] + ("0" if name[-1] != "0" else "1"), packed.update, other, name + "0"):
+            assert call(packed.app, "GET", packed.link(name).replace(name, changed)).status == 403
+        assert call(packed.app, "GET", packed.link(packed.update).replace(packed.update, name)).status == 403
+        assert call(packed.app, "GET", "/image/" + name).status == 403
+    own = hashlib.sha256(NEW).hexdigest()
+    assert fetch(packed, "%s/%s" % (packed.update, own)).status == 404  # its own file has no such name
+    delete_packed(packed.site, packed.update, IMAGE)
+    reply = fetch(packed, "%s/%s" % (packed.update, checksums[IMAGE]))
+    assert reply.status == 404 and reply.json()["error"] == "file: it no longer exists: check in again for another"
+
+
+def test_ranges_of_a_packed_file(packed):
+    raw = packed.files[IMAGE]
+    checksum = hashlib.sha256(raw).hexdigest()
+    name = "%s/%s" % (packed.update, checksum)
+    for first, last in itertools.combinations((0, 1, 7, len(raw) - 1), 2):
+        reply = fetch(packed, name, Range="bytes=%d-%d" % (first, last), **{"If-Range": '"%s"' % checksum})
+        assert reply.status == 206 and reply.body == raw[first : last + 1]
+        assert reply.headers["content-range"] == "bytes %d-%d/%d" % (first, last, len(raw))
+    own = '"%s"' % hashlib.sha256(NEW).hexdigest()
+    assert fetch(packed, name, Range="bytes=5-", **{"If-Range": own}).status == 200  # another file
+    assert fetch(packed, name, Range="bytes=%d-" % len(raw)).status == 416
