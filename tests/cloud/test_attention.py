@@ -10,6 +10,7 @@ from ioto_tools.cloud.releases.publish import new_product
 from ioto_tools.cloud.rules import update_states
 from ioto_tools.cloud.site import attention, backup, fleet_overview, housekeeping
 from ioto_tools.cloud.storage import audit, tables
+from web_session import Session
 
 DAY = 86400
 HOUR = 3600
@@ -128,7 +129,9 @@ def test_failing_webhook(cloud):
     cloud.site.database.write(set_error, id, "ConnectionRefusedError: secret.test")
     [(text, page, query)] = items(cloud, "webhook")
     assert text.startswith("webhook %s did not accept" % id) and "secret" not in text
-    assert (page, query) == ("audit", {"subject": id})
+    assert (page, query) == ("webhooks", {})
+    reader = Session(cloud, "reader", "read").get("").body.decode()
+    assert "audit?subject=" + id in reader and "secret" not in reader
 
 
 def set_error(conn, id, error):

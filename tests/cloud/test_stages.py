@@ -231,9 +231,11 @@ def test_every_state_with_every_action(cloud):
         if action == "time":
             if not last and state == "active" and not held:
                 after["stage"] += 1
+        elif state == "cancelled":
+            assert said == "thermo 2.0.0 is cancelled: publish a higher version instead"
         elif stage is not None and (action == "hold" and held or action == "unhold" and not held):
             assert said is None
-        elif last or state == "cancelled" or action == "advance" and state != "active":
+        elif last or action == "advance" and state != "active":
             assert said.startswith("thermo 2.0.0 ") and (last or "is " + state) in said, (state, stage, held, action)
         else:
             assert said is None, (state, stage, held, action)
@@ -282,6 +284,23 @@ def test_a_hold_stops_the_time_but_not_an_operator(cloud):
     assert number(cloud) == 3
     actions = [each["action"] for each in overview.update(cloud.site, UPDATE)["audit"]][::-1]
     assert actions == ["release." + each for each in ("published", "held", "advanced", "unheld", "advanced")]
+
+
+def test_the_last_stage_ends_a_hold_and_the_audit_log_says_so(cloud):
+    cloud.publish("2.0.0", stages="10% 1h, 100%", gate="none")
+    control.hold(cloud.site, UPDATE, True)
+    assert not control.advance(cloud.site, UPDATE)["stages"]["held"]
+    unheld, advanced, *_ = overview.update(cloud.site, UPDATE)["audit"]
+    assert [each["action"] for each in (advanced, unheld)] == ["release.advanced", "release.unheld"]
+    assert unheld["who"] == advanced["who"] and unheld["detail"]["stage"] == advanced["detail"]["stage"] == 2
+
+
+@pytest.mark.sweep
+def test_the_command_advances_from_the_stage_that_the_operator_saw(cloud, ioto):
+    cloud.publish("2.0.0", stages=PLAN)
+    advance = lambda: ioto("updates", "advance", UPDATE, "--stage", "1", "--data", "site", ok=False)
+    assert advance().stdout == "thermo 2.0.0 is in stage 2 of 3 (50%)\n"
+    assert advance().stderr == "Error: stage 1: thermo 2.0.0 is in stage 2 now\n" and number(cloud) == 2
 
 
 def test_the_stop_rule_wins_and_a_resumed_stage_begins_its_time_again(cloud):

@@ -11,7 +11,7 @@ import click
 
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases import deletion, term_warnings
-from ioto_tools.cloud.rules import update_states
+from ioto_tools.cloud.rules import stages, update_states
 
 from . import withdrawal
 from .failures import print_groups
@@ -159,11 +159,16 @@ def set_terms(update: str, data: str, json: bool, **more: Any) -> None:
 
 @updates.command("advance", help="Begin the next stage of UPDATE now, whatever its gate waits for." + _NAMED_HELP)
 @click.argument("update")
+@click.option(
+    "--stage",
+    type=click.IntRange(1, stages.MOST),
+    help="Only if the update is in this stage: two operators who advance stage 1 advance it once.",
+)
 @data_option
 @json_option
-def advance(update: str, data: str, json: bool) -> None:
+def advance(update: str, stage: int | None, data: str, json: bool) -> None:
     with open_site(data) as site:
-        found = control.advance(site, update)
+        found = control.advance(site, update, stage)
     _print_changed(found, "is " + describe_stage(found), json)
 
 

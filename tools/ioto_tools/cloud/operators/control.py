@@ -31,7 +31,7 @@ def enable(site: "Site", word: str, enabled: bool) -> Row:
 
 
 def _enable(conn: sa.Connection, word: str, enabled: bool, now_s: int, who: str) -> str:
-    row = _locked_release(conn, word)
+    row = _open_release(conn, word)
     if row["enabled"] != enabled:
         lifecycle.change(conn, row, {"enabled": enabled}, "enabled" if enabled else "disabled", now_s, who)
     return row["id"]
@@ -57,7 +57,7 @@ def set_terms(site: "Site", word: str, said: dict[str, Any]) -> Row:
 
 
 def _set_terms(conn: sa.Connection, word: str, said: dict[str, Any], now_s: int, who: str) -> str:
-    row = _locked_release(conn, word)
+    row = _open_release(conn, word)
     values = terms.parse_terms(said, dict(row), now_s)
     values |= stages.place(values, said, row, stage_gates.ended(row), now_s)
     changed = {name: value for name, value in values.items() if value != row[name]}
@@ -75,7 +75,7 @@ def advance(site: "Site", word: str, stage: int | None = None) -> Row:
 
 
 def _advance(conn: sa.Connection, word: str, stage: int | None, now_s: int, who: str) -> str:
-    row = _locked_release(conn, word)
+    row = _open_release(conn, word)
     stage_gates.advance(conn, row, stage, now_s, who)
     return row["id"]
 
@@ -86,13 +86,16 @@ def hold(site: "Site", word: str, held: bool) -> Row:
 
 
 def _hold(conn: sa.Connection, word: str, held: bool, now_s: int, who: str) -> str:
-    row = _locked_release(conn, word)
+    row = _open_release(conn, word)
     stage_gates.hold(conn, row, held, now_s, who)
     return row["id"]
 
 
-def _locked_release(conn: sa.Connection, word: str) -> sa.RowMapping:
-    return leases.locked(conn, overview.find_release(conn, word)["id"])
+def _open_release(conn: sa.Connection, word: str) -> sa.RowMapping:
+    """The release's row, locked. Raises Conflict if it is cancelled or archived."""
+    row: sa.RowMapping = leases.locked(conn, overview.find_release(conn, word)["id"])
+    lifecycle.check_open(conn, row)
+    return row
 
 
 def retry(site: "Site", word: str, ids: Sequence[str] = (), states: Sequence[str] = ()) -> int:
@@ -139,12 +142,10 @@ def _retry_all(conn: sa.Connection, word: str, states: Sequence[str], now_s: int
 
 
 def uncancelled(conn: sa.Connection, word: str) -> Row:
-    """The release's row with its `product_name`. Raises Conflict if it is cancelled."""
+    """The release's row with its `product_name`. Raises Conflict if it is cancelled or archived."""
     release = overview.find_release(conn, word)
-    name = overview.find_product(conn, release["product"])["name"]
-    if release["state"] == "cancelled":
-        raise Conflict("%s %s is cancelled: publish a higher version instead" % (name, release["version"]))
-    return {**release, "product_name": name}
+    lifecycle.check_open(conn, release)
+    return {**release, "product_name": queries.product_name(conn, release["product"])}
 
 
 def _retry(conn: sa.Connection, release: Row, rows: list[Row], now_s: int, who: str) -> int:

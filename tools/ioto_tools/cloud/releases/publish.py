@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ..http.errors import CloudError, Conflict, Missing
 from ..images.folder_store import Incoming
+from ..rollout import lifecycle
 from ..rules import selection, stages, terms
 from ..storage import audit, change_log, queries
 from ..storage.tables import Row
@@ -230,16 +231,13 @@ def _insert(conn: sa.Connection, release: Row, product: Row, who: str) -> Row | 
 def _published(conn: sa.Connection, release: Row, product: Row) -> Row | None:
     """The release of this version, or None.
 
-    Raises Conflict if it has other content or other build metadata, or is archived; Unavailable if its image is being
-    deleted.
+    Raises Conflict if it has other content or other build metadata, or is cancelled or archived; Unavailable if its
+    image is being deleted.
     """
     image_deletion.check(conn, release["checksum"], release["created_s"])
     there = queries.release_by_version(conn, product["id"], release["precedence"])
-    if there and there["archived_s"] is not None:
-        raise Conflict(
-            "%s %s is archived and is never offered again: choose a higher version"
-            % (product["name"], there["version"])
-        )
+    if there:
+        lifecycle.check_open(conn, there)
     if there and (there["checksum"] != release["checksum"] or there["version"] != release["version"]):
         raise Conflict(
             "%s %s: version %s is published with other content (SHA-256 %s...): a version never changes, choose a "

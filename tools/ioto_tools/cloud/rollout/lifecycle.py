@@ -40,6 +40,14 @@ def move(conn: sa.Connection, release: str, action: str, now_s: int, who: str, *
     change(conn, row, {"state": state}, action, now_s, who, **detail)
 
 
+def check_open(conn: sa.Connection, row: AnyRow) -> None:
+    """Raises Conflict if the release `row` is cancelled or archived: a change of it would have no effect."""
+    if row["state"] == "cancelled":
+        state = "cancelled" if row["archived_s"] is None else "archived"
+        name = queries.product_name(conn, row["product"])
+        raise Conflict("%s %s is %s: publish a higher version instead" % (name, row["version"], state))
+
+
 def change(
     conn: sa.Connection,
     row: AnyRow,

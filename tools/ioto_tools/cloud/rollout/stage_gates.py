@@ -109,13 +109,15 @@ def pass_gate(conn: sa.Connection, release: str, verdict: Verdict, now_s: int) -
 
 
 def begin_next(conn: sa.Connection, row: AnyRow, now_s: int, who: str, **detail: Any) -> None:
-    """Begin the next stage of the release `row` (locked)."""
+    """Begin the next stage of the release `row` (locked). The last stage ends a hold."""
     plan, number = stages.parse(row["stages"]), row["stage"] + 1
-    values = stages.begin(plan, number, ended(row), now_s)
-    if number == len(plan) - 1:
-        values["held"] = False
+    held = row["held"] and number < len(plan) - 1
     shown = {"stage": number + 1, "of": len(plan), "percentage": plan[number].percentage}
+    values = {**stages.begin(plan, number, ended(row), now_s), "held": held}
     lifecycle.change(conn, row, values, "advanced", now_s, who, **shown, **detail)
+    if row["held"] and not held:
+        about = {"product": row["product"], "version": row["version"], "stage": number + 1}
+        audit.note(conn, now_s, who, "release.unheld", row["id"], **about)
 
 
 def advance(conn: sa.Connection, row: AnyRow, stage: int | None, now_s: int, who: str) -> None:
@@ -139,8 +141,6 @@ def hold(conn: sa.Connection, row: AnyRow, held: bool, now_s: int, who: str) -> 
         return
     if held:
         _check_next(row, name)
-    if row["state"] == "cancelled":
-        raise Conflict("%s is cancelled: publish a higher version instead" % name)
     lifecycle.change(conn, row, {"held": held}, "held" if held else "unheld", now_s, who, stage=row["stage"] + 1)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import sqlalchemy as sa
 
+from ..operators import operator_tokens
 from ..rules import stop_rule, update_states
 from ..storage import counters, queries
 from ..storage.tables import Row, devices, grants, products, releases, reports, webhooks
@@ -54,7 +55,7 @@ def items(site: "Site", conn: sa.Connection, now_s: int, fleet: Sequence[Row]) -
         ),
     ]
     if queries.products_allowed(conn) is None:
-        found += [*_failing_webhooks(conn), *_disk(site), *_backup(site, conn, now_s)]
+        found += [*_failing_webhooks(site, conn), *_disk(site), *_backup(site, conn, now_s)]
     return found
 
 
@@ -138,11 +139,15 @@ def _suspicious(conn: sa.Connection, kind: str, column: sa.Column[int], after_s:
         }
 
 
-def _failing_webhooks(conn: sa.Connection) -> Iterator[Item]:
-    """Only their ids are shown: operators who may only read must not see the addresses."""
+def _failing_webhooks(site: "Site", conn: sa.Connection) -> Iterator[Item]:
+    """Only their ids are shown, and others than admins get a link to the audit log: they must not see the addresses."""
+    is_admin = site.scope not in operator_tokens.SCOPES or operator_tokens.includes(site.scope, "admin")
     for id in conn.execute(sa.select(webhooks.c.id).where(webhooks.c.error != "").order_by(webhooks.c.id)).scalars():
-        text = "webhook %s did not accept the last event; `ioto webhook list` shows the error"
-        yield {"kind": "webhook", "says": text % id, "page": "audit", "query": {"subject": id}}
+        text = "webhook %s did not accept the last event; `ioto webhook list` shows the error" % id
+        if is_admin:
+            yield {"kind": "webhook", "says": text, "page": "webhooks", "query": {}}
+        else:
+            yield {"kind": "webhook", "says": text, "page": "audit", "query": {"subject": id}}
 
 
 def _disk(site: "Site") -> Iterator[Item]:
