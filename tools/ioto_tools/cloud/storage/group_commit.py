@@ -9,7 +9,9 @@ If the function raises, its changes are rolled back and it is called for each it
 cannot be stored does not affect the others.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+import asyncio
+import contextlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -34,60 +36,78 @@ def split(items: Iterable[Item], key: Callable[[Item], Hashable]) -> Iterator[li
 
 
 class Job:
-    """A call of function(conn, *arguments); `done` is the future that its caller waits for."""
+    """A call of function(conn, *arguments); `done` is the future that its caller, a thread, waits for."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.function = function
         self.arguments = arguments
         self.done: Future[Any] = Future()
-        self.done.set_running_or_notify_cancel()  # a caller that no longer waits does not cancel the call
-
-    @property
-    def batch(self) -> Any:
-        """Jobs with the same value are run together."""
-        return self
-
-    def end(self, result: Any, error: BaseException | None) -> None:
-        """Pass the result, or the exception, to the caller."""
-        if error:
-            self.done.set_exception(error)
-        else:
-            self.done.set_result(result)
 
 
-class ItemJob(Job):
-    """One item of a call of a batch function."""
+class ItemJob:
+    """One item of a call of a batch function; its caller, in a running event loop, waits for `done`."""
 
-    @property
-    def batch(self) -> Any:
-        return self.function
+    def __init__(self, function: Callable[..., Any], item: Any) -> None:
+        self.function = function
+        self.item = item
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[Any] = self.loop.create_future()
 
 
-def commit(transaction: Callable[..., list[Outcome]], jobs: list[Job]) -> None:
+AnyJob = Job | ItemJob
+
+
+def commit(transaction: Callable[..., list[Outcome]], jobs: Iterable[AnyJob]) -> None:
     """Run the jobs in one transaction(function, *arguments) and set the result of each."""
-    if not jobs:
-        return
-    batches: dict[Any, list[Job]] = {}
+    batches: dict[Any, list[AnyJob]] = {}
     for job in jobs:
-        batches.setdefault(job.batch, []).append(job)
+        batches.setdefault(job.function if isinstance(job, ItemJob) else job, []).append(job)
+    if not batches:
+        return
     jobs = [job for batch in batches.values() for job in batch]
     try:
         outcomes = transaction(_run_all, list(batches.values()))
     except Exception as e:
         outcomes = [(None, e)] * len(jobs)
-    for job, (result, error) in zip(jobs, outcomes):
-        job.end(result, error)
+    _end(zip(jobs, outcomes))
 
 
-def _run_all(conn: sa.Connection, batches: list[list[Job]]) -> list[Outcome]:
+def _end(ended: Iterable[tuple[AnyJob, Outcome]]) -> None:
+    """Pass the results or exceptions to the callers. An event loop is woken up once, for all its callers."""
+    in_loops: dict[asyncio.AbstractEventLoop, list[tuple[ItemJob, Outcome]]] = {}
+    for job, outcome in ended:
+        if isinstance(job, ItemJob):
+            in_loops.setdefault(job.loop, []).append((job, outcome))
+        else:
+            _set(job.done, outcome)
+    for loop, some in in_loops.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: its callers no longer wait
+            loop.call_soon_threadsafe(_end_items, some)
+
+
+def _end_items(ended: Sequence[tuple[ItemJob, Outcome]]) -> None:
+    for job, outcome in ended:
+        if not job.done.done():  # else the caller no longer waits
+            _set(job.done, outcome)
+
+
+def _set(done: Future[Any] | asyncio.Future[Any], outcome: Outcome) -> None:
+    result, error = outcome
+    if error:
+        done.set_exception(error)
+    else:
+        done.set_result(result)
+
+
+def _run_all(conn: sa.Connection, batches: list[list[AnyJob]]) -> list[Outcome]:
     return [outcome for batch in batches for outcome in _run_batch(conn, batch)]
 
 
-def _run_batch(conn: sa.Connection, batch: list[Job]) -> list[Outcome]:
+def _run_batch(conn: sa.Connection, batch: list[AnyJob]) -> list[Outcome]:
     first = batch[0]
-    if not isinstance(first, ItemJob):
+    if isinstance(first, Job):
         return [_run(conn, first.function, *first.arguments)]
-    results, error = _run(conn, first.function, [item for job in batch for item in job.arguments])
+    results, error = _run(conn, first.function, [job.item for job in batch if isinstance(job, ItemJob)])
     if error is None:
         return [(each, None) for each in results]
     if len(batch) == 1:

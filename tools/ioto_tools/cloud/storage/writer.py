@@ -1,10 +1,8 @@
 """The writer thread: all writes that are requested during a transaction share the next transaction."""
 
-import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeVar, TypeVarTuple
 
 import sqlalchemy as sa
@@ -24,26 +22,29 @@ class Writer(threading.Thread):
         super().__init__(name="writer", daemon=True)
         self.soft = DeferredWrites()
         self._transaction = transaction
-        self._queue: queue.SimpleQueue[group_commit.Job | None] = queue.SimpleQueue()  # None only wakes the thread
+        self._queue: queue.SimpleQueue[group_commit.AnyJob | None] = queue.SimpleQueue()  # None only wakes the thread
         self._open = True
         self._queue_lock = threading.Lock()
         self.start()
 
     def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
         """Return function(conn, *arguments) after its transaction is committed."""
-        result: T = self._submit(group_commit.Job(function, *arguments)).result()
+        job = group_commit.Job(function, *arguments)
+        self._submit(job)
+        result: T = job.done.result()
         return result
 
     async def write_batched(self, function: Callable[[sa.Connection, list[Any]], Sequence[Any]], item: Any) -> Any:
         """Like write(), for one item of a batch function (group_commit.py); blocks no thread while it waits."""
-        return await asyncio.wrap_future(self._submit(group_commit.ItemJob(function, item)))
+        job = group_commit.ItemJob(function, item)
+        self._submit(job)
+        return await job.done
 
-    def _submit(self, job: group_commit.Job) -> Future[Any]:
+    def _submit(self, job: group_commit.AnyJob) -> None:
         with self._queue_lock:
             if not self._open:
                 raise Unavailable("the site is closed")
             self._queue.put(job)
-        return job.done
 
     def close(self) -> None:
         """Finish all earlier writes, then stop the thread."""
@@ -53,7 +54,7 @@ class Writer(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        jobs: list[group_commit.Job] = []
+        jobs: list[group_commit.AnyJob] = []
         while self._open or jobs:
             jobs = self._next_jobs()
             group_commit.commit(self._transaction, jobs)
@@ -61,7 +62,7 @@ class Writer(threading.Thread):
                 self._write_deferred()
         self._write_deferred()
 
-    def _next_jobs(self) -> list[group_commit.Job]:
+    def _next_jobs(self) -> list[group_commit.AnyJob]:
         """The waiting jobs, at most group_commit.SIZE; an empty list if none arrives within WAIT_S."""
         jobs = []
         try:
