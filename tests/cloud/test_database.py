@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
-from ioto_tools.cloud.storage import deferred_writes, queries
+from ioto_tools.cloud.storage import deferred_writes, group_commit, queries
 from ioto_tools.cloud.storage.tables import products
 
 BOTH = True
@@ -155,6 +155,34 @@ def test_an_item_that_cannot_be_stored_does_not_affect_the_others_of_its_batch(m
     assert (d, e) == ("d", "e") and isinstance(again, sa.exc.IntegrityError) and isinstance(refused, CloudError)
     assert calls == [3, 4, 1, 1, 1, 1] and site.database.read(names) == set("abcde")
     site.close()
+
+
+def test_reads_that_wait_at_the_same_time_share_one_call(make_site, tmp_path):
+    site, calls = make_site(tmp_path / "site", threads=True), []
+    site.database.write(add, "a")
+
+    def find_all(conn, items):
+        calls.append(len(items))
+        if "fault" in items:
+            raise ValueError("fault")
+        return [CloudError("refused") if item == "refused" else item in names(conn) for item in items]
+
+    async def ask(*items):
+        return await asyncio.gather(*(site.database.read_batched(find_all, i) for i in items), return_exceptions=True)
+
+    async def ask_together(*items):
+        entered, opened = threading.Event(), threading.Event()
+        site.database._reader._submit(group_commit.Job(lambda conn: (entered.set(), opened.wait(30))))
+        assert entered.wait(30)
+        asyncio.get_running_loop().call_later(0, opened.set)
+        return await ask(*items)
+
+    yes, no, refused = asyncio.run(ask_together("a", "b", "refused"))
+    assert (yes, no) == (True, False) and isinstance(refused, CloudError) and calls == [3]
+    yes, fault = asyncio.run(ask_together("a", "fault"))
+    assert yes is True and isinstance(fault, ValueError) and calls == [3, 2, 1, 1]
+    site.close()
+    assert isinstance(asyncio.run(ask("a"))[0], Unavailable)
 
 
 def test_a_caller_that_stops_waiting_does_not_stop_the_writer(make_site, tmp_path):

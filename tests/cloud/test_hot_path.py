@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import threading
+from functools import partial
 
 import pytest
 from cloud_under_test import PRODUCT, Cloud
@@ -25,16 +26,18 @@ class ThreadedCloud(Cloud):
         super().__init__(folder, kind, threads=True)
         self.accesses, self.moment, self.tokens = 0, 0, {}
         self.app.state.run = self.counted
-        self.write_batched, self.site.database.write_batched = self.site.database.write_batched, self.counted_batch
+        database = self.site.database
+        database.write_batched = partial(self.counted_batch, database.write_batched)
+        database.read_batched = partial(self.counted_batch, database.read_batched)
         self.app.state.memory = WorkerCache(REFRESH_S, lambda: self.moment)
 
     async def counted(self, function, *arguments):
         self.accesses += 1
         return await run_in_threadpool(function, *arguments)
 
-    async def counted_batch(self, function, item):
+    async def counted_batch(self, batched, function, item):
         self.accesses += 1
-        return await self.write_batched(function, item)
+        return await batched(function, item)
 
     def post(self, path, fields, authorization=None, address="device.test"):
         return asyncio.run(self._post(path, json.dumps(fields).encode(), authorization, address))

@@ -90,7 +90,8 @@ class DeferringDatabase:
     """A site's database that collects deferred writes for a second."""
 
     def __init__(self, database: Database, clock: "Clock") -> None:
-        self.read, self.write, self.write_batched = database.read, database.write, database.write_batched
+        self.read, self.read_batched = database.read, database.read_batched
+        self.write, self.write_batched = database.write, database.write_batched
         self._database, self._clock = database, clock
         self._rows: dict[Callable[..., object], dict[object, Any]] = {}
         self._since = clock()

@@ -191,7 +191,7 @@ async def _find_device(
     hash = tokens.hash_token(token)
     found, more = memory.devices.get(hash), {}
     if found is None:
-        found = await run(site.database.read, device_cache.load_device, hash)
+        found = await site.database.read_batched(device_cache.load_devices, hash)
         if found is None:
             if await run(site.database.read, tokens.is_replaced, hash):
                 await run(site.database.write, tokens.record_late_use, hash, now_s)

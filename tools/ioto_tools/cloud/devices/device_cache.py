@@ -13,6 +13,7 @@ from ..rollout import grants
 from ..rollout.shared_ids import SLACK_S
 from ..rules.selection import Grant
 from ..rules.update_states import CLOCK_TOLERANCE_S, SUPERSEDED, UNAPPLIED, next_state
+from ..storage import queries
 from ..storage.tables import devices, tokens
 from .tokens import SEVERAL, is_cacheable
 
@@ -71,14 +72,19 @@ class CachedDevice:
 _LOADED = sa.select(*(devices.c[name] for name in _COLUMNS), tokens, SEVERAL).join(
     devices, devices.c.key == tokens.c.device
 )
-_LOADED = _LOADED.where(tokens.c.hash == sa.bindparam("token"), tokens.c.ended_s.is_(None))
+_LOADED = _LOADED.where(tokens.c.ended_s.is_(None))
 
 
-def load_device(conn: sa.Connection, hash: str) -> CachedDevice | None:
-    """The device whose token has this hash, or None."""
-    row = conn.execute(_LOADED, {"token": hash}).mappings().first()
-    if row is None:
-        return None
+def load_devices(conn: sa.Connection, hashes: list[str]) -> list[CachedDevice | None]:
+    """The device of each of the tokens with these hashes, or None."""
+    rows = conn.execute(_LOADED.where(queries.among(conn, tokens.c.hash, hashes))).mappings().all()
+    held = grants.of_devices(conn, [row["key"] for row in rows])
+    found = {row["hash"]: _cached(conn, row, held.get(row["key"], {})) for row in rows}
+    return [found.get(hash) for hash in hashes]
+
+
+def _cached(conn: sa.Connection, row: sa.RowMapping, held: grants.Held) -> CachedDevice:
+    """The device of a row of _LOADED, with its grants."""
     runs, pin = row["version"], row["pin"]
     known = CachedDevice(
         key=row["key"],
@@ -93,7 +99,7 @@ def load_device(conn: sa.Connection, hash: str) -> CachedDevice | None:
         booted_s=row["booted_s"],
         shared=row["shared_s"] is not None,
     )
-    known.set_grants(grants.of_device(conn, row["key"]))
+    known.set_grants(held)
     return known
 
 

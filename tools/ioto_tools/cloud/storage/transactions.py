@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from . import migrate
 from .deferred_writes import WriteRows
+from .job_threads import JobThread, Writer
 from .tables import Row
-from .writer import Writer
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -29,20 +29,22 @@ class Transactions(Protocol):
 class Database:
     """The database behind `transactions`, migrated to the newest tables.
 
-    read() and write() run a function in one transaction. With `threads`, one thread writes for all callers; else each
-    caller writes by itself, and deferred writes are written immediately. Raises Unavailable if the database does not
-    answer.
+    read() and write() run a function in one transaction. With `threads`, one thread writes for all callers, and another
+    one runs their batched reads; else each caller does so by itself, and deferred writes are written immediately.
+    Raises Unavailable if the database does not answer.
     """
 
     def __init__(self, transactions: Transactions, threads: bool) -> None:
         self.transactions = transactions
         self._products: frozenset[str] | None = None
         self._writer: Writer | None = None
+        self._reader: JobThread | None = None
         if transactions.read(migrate.revision) != migrate.LATEST:
             transactions.write(migrate.up)
         if threads:
             transactions.limit_time()
             self._writer = Writer(transactions.write)
+            self._reader = JobThread("reader", transactions.read)
 
     def limited(self, products: frozenset[str] | None) -> Self:
         """The same database, with transactions limited to these products (their ids); see queries.visible()."""
@@ -74,12 +76,16 @@ class Database:
         All items that wait for the writer are passed in one call. A result that is an exception is raised.
         """
         if self._writer:
-            found: T | Exception = await self._writer.write_batched(function, item)
-        else:
-            [found] = self.transactions.write(function, [item])
-        if isinstance(found, Exception):
-            raise found
-        return found
+            return _result(await self._writer.run_batched(function, item))
+        return _result(self.transactions.write(function, [item])[0])
+
+    async def read_batched(
+        self, function: Callable[[sa.Connection, list[Item]], Sequence[T | Exception]], item: Item
+    ) -> T:
+        """Like write_batched(), for a function that reads from one snapshot."""
+        if self._reader:
+            return _result(await self._reader.run_batched(function, item))
+        return _result(self.transactions.read(function, [item])[0])
 
     def write_later(self, function: WriteRows, key: Hashable, row: Row) -> None:
         """Call function(conn, [row, ...]) within a second, with the last row of each key.
@@ -96,9 +102,17 @@ class Database:
         self.transactions.run_maintenance()
 
     def close(self) -> None:
-        if self._writer:
-            self._writer.close()
+        for thread in (self._reader, self._writer):
+            if thread:
+                thread.close()
         self.transactions.close()
+
+
+def _result(found: T | Exception) -> T:
+    """The result of a batch function for one item. Raises it if it is an exception."""
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _limit(

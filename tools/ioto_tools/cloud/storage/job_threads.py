@@ -1,4 +1,4 @@
-"""The writer thread: all writes that are requested during a transaction share the next transaction."""
+"""Threads that run jobs in transactions: all jobs that are submitted during one transaction share the next."""
 
 import queue
 import threading
@@ -15,27 +15,19 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
-class Writer(threading.Thread):
-    """Writes through transaction(function, *arguments), until close()."""
+class JobThread(threading.Thread):
+    """Runs jobs through transaction(function, *arguments), until close()."""
 
-    def __init__(self, transaction: Callable[..., Any]) -> None:
-        super().__init__(name="writer", daemon=True)
-        self.soft = DeferredWrites()
+    def __init__(self, name: str, transaction: Callable[..., Any]) -> None:
+        super().__init__(name=name, daemon=True)
         self._transaction = transaction
         self._queue: queue.SimpleQueue[group_commit.AnyJob | None] = queue.SimpleQueue()  # None only wakes the thread
         self._open = True
         self._queue_lock = threading.Lock()
         self.start()
 
-    def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
-        """Return function(conn, *arguments) after its transaction is committed."""
-        job = group_commit.Job(function, *arguments)
-        self._submit(job)
-        result: T = job.done.result()
-        return result
-
-    async def write_batched(self, function: Callable[[sa.Connection, list[Any]], Sequence[Any]], item: Any) -> Any:
-        """Like write(), for one item of a batch function (group_commit.py); blocks no thread while it waits."""
+    async def run_batched(self, function: Callable[[sa.Connection, list[Any]], Sequence[Any]], item: Any) -> Any:
+        """Return the result for `item` of a batch function (group_commit.py); blocks no thread while it waits."""
         job = group_commit.ItemJob(function, item)
         self._submit(job)
         return await job.done
@@ -47,7 +39,7 @@ class Writer(threading.Thread):
             self._queue.put(job)
 
     def close(self) -> None:
-        """Finish all earlier writes, then stop the thread."""
+        """Finish all earlier jobs, then stop the thread."""
         with self._queue_lock:
             self._open = False
             self._queue.put(None)
@@ -58,9 +50,10 @@ class Writer(threading.Thread):
         while self._open or jobs:
             jobs = self._next_jobs()
             group_commit.commit(self._transaction, jobs)
-            if self.soft.due():
-                self._write_deferred()
-        self._write_deferred()
+            self._after_transaction()
+
+    def _after_transaction(self) -> None:
+        """Called after each transaction, and if no job arrives within WAIT_S."""
 
     def _next_jobs(self) -> list[group_commit.AnyJob]:
         """The waiting jobs, at most group_commit.SIZE; an empty list if none arrives within WAIT_S."""
@@ -72,6 +65,29 @@ class Writer(threading.Thread):
         except queue.Empty:
             pass
         return [job for job in jobs if job]
+
+
+class Writer(JobThread):
+    """Writes through transaction(function, *arguments), until close()."""
+
+    def __init__(self, transaction: Callable[..., Any]) -> None:
+        self.soft = DeferredWrites()
+        super().__init__("writer", transaction)
+
+    def write(self, function: Callable[[sa.Connection, *Arguments], T], *arguments: *Arguments) -> T:
+        """Return function(conn, *arguments) after its transaction is committed."""
+        job = group_commit.Job(function, *arguments)
+        self._submit(job)
+        result: T = job.done.result()
+        return result
+
+    def run(self) -> None:
+        super().run()
+        self._write_deferred()
+
+    def _after_transaction(self) -> None:
+        if self.soft.due():
+            self._write_deferred()
 
     def _write_deferred(self) -> None:
         taken = self.soft.take()
