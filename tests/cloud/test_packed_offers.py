@@ -2,58 +2,19 @@
 
 import hashlib
 import itertools
-import urllib.request
 
 import pytest
 from cloud_under_test import call, esp_image
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rules.update_states import UNFIT
 from ioto_tools.image.unpack import unpack
-from packed_release import delete_packed, store_packed
-
-OLD, NEW = esp_image(b"1.0.0", 40_000), esp_image(b"1.1.0", 40_000)
-IMAGE = hashlib.sha256(OLD).hexdigest()
-OURS = {"accepts": ["raw", "packed"], "chip": 0, "slotSize": 1 << 16, "image": IMAGE, "next": 3600}
-
-
-class Device:
-    """A device that runs OLD, and its offers."""
-
-    def __init__(self, cloud, id="D1", **properties):
-        self.cloud, self.id, self.properties = cloud, id, {**OURS, **properties}
-        self.token = cloud.device(id)
-
-    def ask(self, version="1.0.0", **more):
-        """Check in; return the `size` in the offer, or None."""
-        reply = self.cloud.check_in(self.id, self.token, version, **{**self.properties, **more})
-        assert reply.status == 200, reply.body
-        self.offer = reply.json()
-        return self.offer.get("size")
-
-    def report(self, state, reason="", attempt=0):
-        fields = {"state": state, "reason": reason, "attempt": attempt}
-        assert (
-            self.cloud.report(self.id, self.token, self.offer["update"], state == "confirmed", **fields).status == 200
-        )
-
-    def state(self):
-        return overview.device(self.cloud.site, self.id)["update"]["state"]
-
-    def fetch(self):
-        """The content at the offer's URL, which may be the store's own link."""
-        url = self.offer["url"]
-        if url.startswith("https://updates.test"):
-            return call(self.cloud.app, "GET", url.removeprefix("https://updates.test")).body
-        with urllib.request.urlopen(url) as reply:
-            return reply.read()
+from packed_release import IMAGE, NEW, OLD, Device, delete_packed, publish_packed, store_packed
 
 
 @pytest.fixture
 def packed(cloud):
-    """The cloud with a release of NEW, its compressed file and a delta against OLD."""
-    cloud.publish("1.0.0", OLD)
-    cloud.update = cloud.publish("1.1.0", NEW)["id"]
-    cloud.files = dict(store_packed(cloud.site, cloud.update, NEW, base) for base in (OLD, b""))
+    """The cloud with a release of NEW and its packed files."""
+    cloud.update, cloud.files = publish_packed(cloud)
     assert len(cloud.files[IMAGE]) < len(cloud.files[""]) < len(NEW)
     return cloud
 
@@ -124,6 +85,14 @@ def test_the_whole_image_after_a_failed_packed_file(packed, report, reason):
     assert overview.release_failures(packed.site, packed.update) == []
     device.report("confirmed", attempt=1)
     assert overview.update(packed.site, packed.update)["states"] == {"confirmed": 1}
+
+
+def test_a_report_about_a_finished_update_is_counted(packed):
+    device = Device(packed)
+    device.ask()
+    device.report("confirmed", attempt=1)
+    device.report("refused", "base_mismatch", attempt=2)
+    assert device.state() == "refused"
 
 
 def test_a_whole_image_that_fails_is_a_fault_of_the_release(packed):

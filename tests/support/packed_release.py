@@ -1,20 +1,69 @@
-"""Packed files of a release that a test makes itself, as the device cloud stores them."""
+"""Packed files of a release that a test makes itself, as the device cloud stores them, and a device that uses them."""
 
 import hashlib
+import urllib.request
 
+from cloud_under_test import call, esp_image
+from ioto_tools.cloud.operators import overview
 from ioto_tools.cloud.storage import change_log
 from ioto_tools.cloud.storage.tables import packed_files
 from ioto_tools.image.pack import pack
 
+OLD, NEW = esp_image(b"1.0.0", 40_000), esp_image(b"1.1.0", 40_000)
+IMAGE = hashlib.sha256(OLD).hexdigest()
+OURS = {"accepts": ["raw", "packed"], "chip": 0, "slotSize": 1 << 16, "image": IMAGE, "next": 3600}
 
-def store_packed(site, update, image, base=b"", state="made"):
-    """Make the packed file of the release `update`, whose image is `image`; return (its base in hex, its bytes)."""
+
+class Device:
+    """A device that runs OLD, and its offers."""
+
+    def __init__(self, cloud, id="D1", **properties):
+        self.cloud, self.id, self.properties = cloud, id, {**OURS, **properties}
+        self.token = cloud.device(id)
+
+    def ask(self, version="1.0.0", **more):
+        """Check in; return the `size` in the offer, or None."""
+        reply = self.cloud.check_in(self.id, self.token, version, **{**self.properties, **more})
+        assert reply.status == 200, reply.body
+        self.offer = reply.json()
+        return self.offer.get("size")
+
+    def report(self, state, reason="", attempt=0):
+        fields = {"state": state, "reason": reason, "attempt": attempt}
+        assert (
+            self.cloud.report(self.id, self.token, self.offer["update"], state == "confirmed", **fields).status == 200
+        )
+
+    def state(self):
+        return overview.device(self.cloud.site, self.id)["update"]["state"]
+
+    def fetch(self):
+        """The content at the offer's URL, which may be the store's own link."""
+        url = self.offer["url"]
+        if url.startswith("https://updates.test"):
+            return call(self.cloud.app, "GET", url.removeprefix("https://updates.test")).body
+        with urllib.request.urlopen(url) as reply:
+            return reply.read()
+
+
+def publish_packed(cloud):
+    """Publish OLD and NEW, with a compressed file and a delta from OLD; return (update, {base: its bytes})."""
+    cloud.publish("1.0.0", OLD)
+    update = cloud.publish("1.1.0", NEW)["id"]
+    return update, dict(store_packed(cloud.site, update, NEW, base) for base in (OLD, b""))
+
+
+def store_packed(site, update, image, base=b"", state="made", **more):
+    """Make the packed file of the release `update`, whose image is `image`; return (its base in hex, its bytes).
+
+    `more`: other values of the columns.
+    """
     raw = pack(image, base)
     named = hashlib.sha256(base).hexdigest() if base else ""
     with site.images.receive([raw]) as incoming:
         incoming.keep()
     row = {"release": update, "base": named, "state": state, "checksum": incoming.checksum, "size": len(raw)}
-    site.database.write(_store, row | {"devices": 1, "made_s": site.now_s()}, site.now_s())
+    site.database.write(_store, row | more, site.now_s())
     return named, raw
 
 

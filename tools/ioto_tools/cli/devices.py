@@ -20,6 +20,7 @@ from .failures import print_failures, print_health
 from .options import data_option, json_option, yes_option
 from .output import ago, pluralize, print_json, print_table
 from .printable import printable
+from .release_files import describe_offered
 from .rollout_options import print_warnings
 from .site import open_site
 
@@ -137,8 +138,11 @@ def device_show(id: str, product: str | None, data: str, json: bool) -> None:
 
 def _offer_row(offer: Row, updates: list[Row]) -> tuple[str, str, str]:
     """A table row: whether the update is offered now, why not, and its state on the device."""
-    states = [_update_words(each).partition(" ")[2] for each in updates if each["update"] == offer["update"]]
-    words = ([_reason(offer)] if offer["why"] else []) + ["state on the device: %s" % each for each in states]
+    words = [_reason(offer)] if offer["why"] else []
+    for each in updates:
+        if each["update"] == offer["update"]:
+            words += ["state on the device: " + _update_words(each).partition(" ")[2]]
+            words += ["file: " + describe_offered(each)] if each["file"] != "whole" or each["packed_failed"] else []
     return offer["version"], "no" if offer["why"] else "yes", "; ".join(words) or "-"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.operators import control, overview, release_files
 from ioto_tools.cloud.releases import deletion, term_warnings
 from ioto_tools.cloud.rules import stages, update_states
 
@@ -18,6 +18,7 @@ from .failures import print_groups
 from .options import data_option, json_option, product_option, yes_option
 from .output import ago, print_json, print_table
 from .printable import printable
+from .release_files import print_files
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
 from .site import open_site
 from .stages import describe_stage, print_stages
@@ -87,16 +88,17 @@ def _format_counts(states: dict[str, int]) -> str:
 @data_option
 @json_option
 def show(update: str, data: str, json: bool) -> None:
-    """Show UPDATE: its rollout settings, its devices by state, who changed it, and its failures by cause.
+    """Show UPDATE: its rollout settings, its devices by state, its files, who changed it, and its failures by cause.
 
     UPDATE is PRODUCT@VERSION or its id.
     """
     with open_site(data) as site:
         found, now_s = overview.update(site, update), site.now_s()
         groups = overview.release_failures(site, found["update"])
+        files = release_files.of_release(site, found["update"])
         warnings = term_warnings.of_update(site, found)
     if json:
-        print_json({**found, "failures": groups})
+        print_json({**found, **files, "failures": groups})
         return
     signed = "signed" if found["signed"] else "not signed"
     click.echo(
@@ -121,6 +123,7 @@ def show(update: str, data: str, json: bool) -> None:
     )
     print_stages(found)
     print_table("Devices", ("state", "devices"), sorted(found["states"].items()))
+    print_files(files)
     rows = [
         (ago(each["at_s"]), each["who"], each["action"], json_module.dumps(each["detail"])) for each in found["audit"]
     ]

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from ..devices import registration
 from ..lists import bulk, device_filter, device_list
 from ..lists.export import FORMATS, Export, export
-from ..operators import control, groups, operator_tokens, overview
+from ..operators import control, groups, operator_tokens, overview, release_files
 from ..operators import webhooks as hooks
 from ..releases import deletion, retention, term_warnings
 from ..releases import publish as publishing
@@ -92,7 +92,7 @@ def _upload(args: Arguments) -> tuple[BinaryIO, str, str, str, str, bool]:
 
 
 def release(site: Site, args: Arguments) -> Row:
-    return overview.update(site, args["release"])
+    return overview.update(site, args["release"]) | release_files.of_release(site, args["release"])
 
 
 def release_failures(site: Site, args: Arguments) -> list[Row]:
@@ -324,7 +324,8 @@ OPERATIONS = (
               "Count a product's devices by version, over time."),
     Operation("GET", "/releases", "read", releases, "List all releases, with `archived` also the archived ones.",
               query={**_PRODUCT, "archived": optional(BOOLEAN)}),
-    Operation("GET", "/releases/{release}", "read", release, "Show a release, by its id or PRODUCT@VERSION."),
+    Operation("GET", "/releases/{release}", "read", release,
+              "Show a release, by its id or PRODUCT@VERSION, and its packed files."),
     Operation("GET", "/releases/{release}/failures", "read", release_failures,
               "List a release's failures by reason and cause, each with an example: its traceback and log."),
     Operation("PATCH", "/releases/{release}", "publish", change_release,

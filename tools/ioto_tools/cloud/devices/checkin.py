@@ -277,9 +277,7 @@ async def _grant(
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
         return await run(site.database.read, _grants_if_unchanged, memory.seq, device.key)
-    file = None
-    if release.packed and not (grant and grant.whole):
-        file = packed_files.smallest(release.packed, release.size, release.image_bytes, asker.properties)
+    file = packed_files.smallest(release.packed, release.size, release.image_bytes, asker.properties)
     asked = offers.Asked(
         device.key, release.id, file, version, device.grants, memory.worker, memory.seq, now_s, site.now_rounded_up_s
     )

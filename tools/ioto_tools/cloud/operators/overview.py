@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from ..devices import tokens
 from ..http.errors import Conflict, Missing
 from ..rollout import catalogue, failures, grants, leases, shared_ids, stage_gates, state_changes
-from ..rules import board_health, selection, stop_rule, terms
+from ..rules import board_health, packed_files, selection, stop_rule, terms
 from ..storage import audit, queries
 from ..storage.tables import Row, releases, reports
 from ..storage.tables import devices as device_rows
@@ -144,8 +144,9 @@ def devices(site: "Site", product: str | None = None, which: Which | None = None
 
     [{id, product, version, seen_s, registered_s, registrations, checkins, unknown_reports, removed, claimed, vouched,
     pin, shared_s, update}]. `which`(properties, {}): a policy that selects devices. `update`: the last offer, {update,
-    version, state, ended, attempt, tries, reason, offered_s, changed_s}, or None; `ended`: the state in which its last
-    attempt ended, or None.
+    version, state, ended, attempt, tries, reason, file, packed_failed, offered_s, changed_s}, or None; `ended`: the
+    state in which its last attempt ended, or None; `file`: the kind of its file (packed_files.kind());
+    `packed_failed`: a packed file has failed on the device, so it is offered the whole image.
     """
     found = []
     for page in device_pages(site, product):
@@ -238,6 +239,8 @@ def _grant_shown(offered: AnyRow) -> Row:
         "update": offered["release"],
         "version": offered["update_version"],
         "reason": offered["reason"] or "",
+        "file": packed_files.kind(offered["file"]),
+        "packed_failed": offered["whole"],
         **{name: offered[name] for name in kept},
     }
 

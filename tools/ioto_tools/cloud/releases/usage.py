@@ -48,7 +48,7 @@ def of_release(conn: sa.Connection, release: AnyRow) -> Usage:
 
 def _runs(release: AnyRow) -> sa.ColumnElement[bool]:
     """Does the device's last check-in have the release's version, with any build metadata, or its image's SHA-256?"""
-    image = catalogue.manifest(release).get("sha256", release["checksum"])
+    image = catalogue.image_checksum(release)
     version = devices.c.version
     return sa.or_(
         version == release["precedence"],

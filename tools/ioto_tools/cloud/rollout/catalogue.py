@@ -134,3 +134,8 @@ def status(row: AnyRow, now_s: int) -> str:
 def manifest(row: AnyRow) -> dict[str, Any]:
     """The signed manifest in a release's row; {} if it is not signed."""
     return json.loads(json.loads(row["manifest"])["manifest"]) if row["manifest"] else {}
+
+
+def image_checksum(row: AnyRow) -> str:
+    """The SHA-256 of the image in a release's row, without the envelope; devices send it as `image`."""
+    return str(manifest(row).get("sha256", row["checksum"]))

@@ -20,6 +20,11 @@ Files = Mapping[str, PackedFile]
 Properties = Mapping[str, Any]  # the body of a check-in
 
 
+def kind(file: str | None) -> str:
+    """The kind of a file: `whole`, `compressed` or `delta`."""
+    return "whole" if file is None else "compressed" if file == COMPRESSED else "delta"
+
+
 def smallest(files: Files, own_bytes: int, image_bytes: int, sent: Properties) -> str | None:
     """The smallest file that the device accepts.
 

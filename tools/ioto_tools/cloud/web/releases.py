@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..http.errors import CloudError
-from ..operators import control, overview
+from ..operators import control, overview, release_files
 from ..releases import term_warnings
 from ..rollout import progress_samples
 from ..rollout.lifecycle import MOVES
@@ -36,6 +36,7 @@ def show(site: Site, request: PageRequest) -> Page:
         "moves": _moves(found),
         "doubts": term_warnings.of_update(site, found),
         "failures": overview.release_failures(site, found["update"]),
+        **release_files.of_release(site, found["update"]),
     }
     return Page("release.html", {"release": found, **values, **_progress(found, site.now_s())})
 

@@ -1,0 +1,43 @@
+"""Prints the files of an update, and which file a device was offered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import print_table
+
+if TYPE_CHECKING:
+    from ioto_tools.cloud.storage.tables import Row
+
+
+def print_files(found: Row) -> None:
+    """Print the result of release_files.of_release(), unless the update has no packed files."""
+    if not found["files"]:
+        return
+    rows = [
+        (_file(each), each["size"] or "-", _state(each), each["offered"], each["installed"], each["saved"])
+        for each in found["files"]
+    ]
+    print_table("Files", ("file", "bytes", "state", "offered to", "installed on", "bytes saved"), rows)
+    click.echo("packed files have saved %d bytes so far" % found["saved"])
+
+
+def _file(file: Row) -> str:
+    if file["kind"] == "delta":
+        return "delta from %s" % (file["base_version"] or file["base"][:12])
+    return describe_kind(file["kind"])
+
+
+def _state(file: Row) -> str:
+    return file["state"] + (": " + file["reason"] if file["reason"] else "")
+
+
+def describe_kind(kind: str) -> str:
+    return "whole image" if kind == "whole" else kind
+
+
+def describe_offered(update: Row) -> str:
+    """The file of an element of `updates` in overview.device(), in words."""
+    return describe_kind(update["file"]) + (", because a packed file failed" if update["packed_failed"] else "")
