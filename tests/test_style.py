@@ -105,7 +105,7 @@ def test_every_requirement_is_locked_by_hash():
     """requirements.txt is what `make lock` makes of requirements.in: the same versions, each with hashes."""
     for name in ("requirements", "requirements-firmware"):
         wanted = {
-            line.lower().replace("_", "-")
+            line.split()[0].lower().replace("_", "-")
             for line in (ROOT / (name + ".in")).read_text().split("\n")
             if line and line[0] != "#"
         }

@@ -14,16 +14,32 @@ from pathlib import Path
 from ioto_tools.cloud.site import certificates
 from ioto_tools.deploy.agent_build import agent_files, agent_sources, compile_module, compiled_files
 from ioto_tools.image import esp
+from ioto_tools.image.pack import pack
+from packed_pairs import etboard
 
 HERE = Path(__file__).parent
 MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent))
 
 
+def parts(blocks):
+    """(base, image) of so many blocks: the starts of two real images, made three months apart."""
+    return tuple(raw[: blocks * 4096] for raw in etboard())
+
+
+def file(mode, blocks):
+    """What a download in this mode of onboard.py fetches."""
+    if mode not in ("compressed", "delta"):
+        return esp.make_image(blocks * 4096, "bench")
+    base, new = parts(blocks)
+    return pack(new, base if mode == "delta" else b"")
+
+
 class Images(BaseHTTPRequestHandler):
-    """Answers GET /N with an image of N blocks."""
+    """Answers GET /MODE/N with a file of N blocks."""
 
     def do_GET(self):
-        image = esp.make_image(int(self.path[1:]) * 4096, "bench")
+        _, mode, blocks = self.path.split("/")
+        image = file(mode, int(blocks))
         self.send_response(200)
         self.send_header("Content-Length", str(len(image)))
         self.end_headers()
@@ -65,6 +81,8 @@ def run(mode, port, blocks, before=(), heap="256k"):
         lib.mkdir()
         for name, raw in agent_files("linux").items():
             (lib / Path(name).name).write_bytes(raw)
+        if mode in ("compressed", "delta"):
+            Path(folder, "slot.base").write_bytes(parts(blocks)[0])
         command = [
             *before,
             MICROPYTHON,

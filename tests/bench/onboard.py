@@ -1,8 +1,8 @@
 """Measures a download into a file that acts as the slot, on the unix port; arguments: MODE PORT BLOCKS FILE.
 
 Mode `agent` runs the agent's Download; `alloc` does so without garbage collection; `heap` also records the heap in
-use at two blocks; `stream` and `socket` are bare loops for comparison; `load` only imports the agent. `-tls` after a
-mode: over TLS.
+use at two blocks; `compressed` and `delta` fetch a packed file, whose base is in FILE.base; `stream` and `socket` are
+bare loops for comparison; `load` only imports the agent. `-tls` after a mode: over TLS.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ mode, port, blocks, path = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.
 mode, _, secure = mode.partition("-")
 BLOCK = 4096
 BLANK = b"\xff" * BLOCK
+is_packed = mode in ("compressed", "delta")
 
 
 def context():
@@ -57,9 +58,24 @@ class Slot:
         self.f.readinto(buf)
 
 
+class Base:
+    """The running slot."""
+
+    def __init__(self):
+        self.f = open(path + ".base", "rb")
+
+    def info(self):
+        return (0, 0, 0, self.f.seek(0, 2))
+
+    def readblocks(self, n, buf, offset):
+        self.f.seek(n * BLOCK + offset)
+        self.f.readinto(buf)
+
+
 class Board:
     chip = 0
-    raw = False
+    raw = is_packed  # a part of a real image has no valid segments
+    here = Base() if is_packed else None
 
     def revision(self):
         return None
@@ -85,7 +101,7 @@ async def agent():
     update = {
         "update": "u",
         "version": "1.0.1",
-        "url": "http%s://127.0.0.1:%d/%d" % ("s" if secure else "", port, blocks),
+        "url": "http%s://127.0.0.1:%d/%s/%d" % ("s" if secure else "", port, mode, blocks),
         "checksum": "",
         "size": None,
     }
@@ -118,7 +134,7 @@ async def agent():
 
 async def head():
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /%d HTTP/1.0\r\n\r\n" % blocks)
+    writer.write(b"GET /raw/%d HTTP/1.0\r\n\r\n" % blocks)
     await writer.drain()
     while await reader.readline() != b"\r\n":
         pass
@@ -146,7 +162,7 @@ async def socket():
     s.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
     if secure:
         s = context().wrap_socket(s)
-    s.write(b"GET /%d HTTP/1.0\r\n\r\n" % blocks)
+    s.write(b"GET /raw/%d HTTP/1.0\r\n\r\n" % blocks)
     while s.readline() != b"\r\n":
         pass
     buf = memoryview(bytearray(BLOCK))

@@ -1,6 +1,7 @@
 """The decoder for boards, on CPython and on MicroPython: the same results as the host's, and hostile files."""
 
 import hashlib
+import importlib.util
 import random
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from ioto import packed, unpack
-from ioto_tools.image.pack import pack
+from ioto_tools.image import unpack as host
+from ioto_tools.image.pack import PackError, pack
 from packed_pairs import KINDS, etboard, pair
 
-from tests.packed import run_unpack
+from tests.packed import recipe, run_unpack
 
 ROOT = Path(__file__).parent.parent.parent
 HEADER = packed.HEADER_BYTES
@@ -249,6 +251,35 @@ def test_hostile_files_are_refused_on_micropython(cases):
         assert "done" not in (one[2], other[2]), name
         if "deflate" not in name and "window" not in name and "distance" not in name:
             assert one[1:] == other[1:], name
+
+
+def test_inputs_of_the_fuzzer(cases):
+    """Both decoders agree on each input, and the one for boards does the same on MicroPython."""
+    reasons = set()
+    for data in recipe.corpus():
+        reasons.add(recipe.check(data))
+        cases.add(*recipe.packed_file(data))
+    here, there = cases.run()
+    assert here == there
+    assert reasons == {"packed_malformed", "base_mismatch", "size_mismatch", "short", "checksum_mismatch"}
+
+
+@pytest.mark.sweep
+@pytest.mark.skipif(not importlib.util.find_spec("atheris"), reason="atheris has no wheel for this machine")
+def test_fuzzing(tmp_path):
+    command = [sys.executable, "-m", "tests.packed.fuzz", "-atheris_runs=20000", "-seed=1", "-max_len=400"]
+    command.append("-artifact_prefix=%s/" % tmp_path)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert not done.returncode and "Done 20000" in done.stderr, done.stderr[-3000:]
+
+
+def test_surplus_in_a_stream_is_refused_by_the_host():
+    """A board can notice it only by the result: see docs/formats.md."""
+    for raw in (crafted((control((), bytes(4097)), b"")), crafted((NEW + b"\1\0", b"")), crafted((NEW[:-1], b""))):
+        with pytest.raises(PackError, match="more than its blocks use|invalid stored block"):
+            host.unpack(raw)
+    with pytest.raises(PackError, match="does not need . of its bytes"):
+        host.unpack(HOSTILE["input that no block needs"])
 
 
 def test_adding_differences_is_modulo_256():

@@ -1,6 +1,6 @@
 """Unpack a packed file, to check it: the whole file in memory, each group with decoders of its own.
 
-The decoder for boards is lib/ioto/unpack.py; their results are compared by tests/pure/test_unpack.py.
+The decoder for boards is lib/ioto/unpack.py; their results are compared by tests/packed.
 """
 
 import zlib
@@ -10,6 +10,8 @@ from ioto import packed
 from ioto.errors import UpdateError
 
 from .pack import PackError
+
+_FINAL = b"\1\0\0\xff\xff"  # an empty stored block that ends a deflate stream
 
 
 def unpack(raw: bytes, base: bytes = b"") -> bytes:
@@ -45,9 +47,11 @@ def _body(raw: bytes, size: int, base: bytes) -> bytes:
         if not streams:
             raise PackError("corrupt: the first block starts no group")
         for stream, n in zip(streams, sizes, strict=True):
-            stream.raw += raw[at : at + n]
+            stream.begin(raw[at : at + n])
             at += n
         block, cursor = _block(streams, min(packed.BLOCK, size - len(new)), cursor, base)
+        for stream in streams:
+            stream.end_block()
         new += block
     for stream in streams:
         stream.end()
@@ -72,27 +76,44 @@ def _block(streams: "list[_Stream]", length: int, cursor: int, base: bytes) -> t
 
 
 class _Stream:
-    """One stream of a group."""
+    """One stream of a group. It reads no byte ahead, as a board: a few bytes in the wrong block are noticed too."""
 
     def __init__(self, wbits: int) -> None:
         self._inflate = zlib.decompressobj(-wbits)
-        self.raw = b""  # not inflated yet
+        self._made = b""  # content that no block has used yet
+        self._unread = b""
+        self._raw = b""  # what a block can read
+        self._is_fed = False
+
+    def begin(self, raw: bytes) -> None:
+        """`raw` are the bytes for the next block."""
+        self._raw = b""
+        if raw:
+            self._raw, self._unread = self._unread + raw, b""
+            self._is_fed = True
 
     def read(self, n: int) -> bytes:
-        """The next `n` bytes; PackError if the input ends before them."""
-        found = self._next(n) if n else b""
-        if len(found) != n:
+        """The next `n` bytes of content; PackError if the input ends before them."""
+        at = 0
+        while len(self._made) < n and at < len(self._raw):
+            self._made += self._inflate.decompress(self._raw[at : at + 1])
+            at += 1
+        self._raw = self._raw[at:]
+        if len(self._made) < n:
             raise PackError("corrupt: a stream ends too early")
+        found, self._made = self._made[:n], self._made[n:]
         return found
+
+    def end_block(self) -> None:
+        """PackError if too many bytes are left."""
+        self._unread += self._raw
+        if len(self._unread) > packed.UNREAD_BYTES:
+            raise PackError("corrupt: a block does not need %d of its bytes" % len(self._unread))
 
     def end(self) -> None:
-        """PackError if there is content that no block used."""
-        self.raw += packed.FLUSH
-        if self._next(1):
+        """PackError if there is content that no block used, or if the group does not end with a flush."""
+        if not self._is_fed:
+            return
+        found = self._made + self._inflate.decompress(self._unread + packed.FLUSH + _FINAL)
+        if found or not self._inflate.eof or self._inflate.unused_data:
             raise PackError("corrupt: a stream has more than its blocks use")
-
-    def _next(self, most: int) -> bytes:
-        """At most `most` bytes: without the limit, a small file could make any number of bytes."""
-        found = self._inflate.decompress(self.raw, most)
-        self.raw = self._inflate.unconsumed_tail
-        return found
