@@ -5,6 +5,7 @@ import json
 import pytest
 from cloud_under_test import ROOT, call
 from ioto_tools.cloud.http.errors import CloudError
+from ioto_tools.cloud.lists import device_filter, device_list
 from ioto_tools.cloud.operators import control, operator_tokens, webhooks
 from ioto_tools.cloud.releases.publish import new_product
 from ioto_tools.cloud.rules import update_states
@@ -61,17 +62,37 @@ def test_failures_of_the_last_day_by_reason(cloud):
     states = ",".join(sorted(update_states.FAILURES))
 
     def line(says, **query):
-        return says + " within a day: " + query.get("reason", "failed"), "devices", {"release": update, **query}
+        reason = "failed" if query["reason"] == "none" else query["reason"]
+        return says + " within a day: " + reason, "devices", {"release": update, "changed": "1 day", **query}
 
     text = "1 device failed to update to thermo 2.0.0"
     assert sorted(items(cloud, "failures")) == sorted([
         line("3 devices failed to update to thermo 2.0.0", state=states, reason="selftest_failed"),
         line(text, state=states, reason="trial_timeout"),
         line(text, state=states, reason="unsigned"),
-        line(text, state="failed"),
+        line(text, state="failed", reason="none"),
     ])  # fmt: skip
     cloud.now_s += DAY
     assert items(cloud, "failures") == []
+
+
+def test_the_list_of_failures_has_as_many_devices_as_its_line(cloud):
+    """Failures from earlier days, from removed devices, and with another reason are in neither."""
+    update = cloud.publish("2.0.0")["id"]
+    tokens = {"D%d" % n: cloud.device("D%d" % n) for n in range(7)}
+    for n, (id, token) in enumerate(tokens.items()):
+        cloud.check_in(id, token, "1.0.0")
+        cloud.now_s += DAY if n == 2 else 0
+        fields = {"state": "failed", "attempt": 1, "reason": ("", "selftest_failed: 3")[n % 2]}
+        cloud.report(id, token, update, False, **fields)
+        cloud.now_s += DAY if n == 1 else 0
+    control.remove(cloud.site, "D6")
+    found = {}
+    for says, _, query in items(cloud, "failures"):
+        wanted = device_filter.parse(cloud.site, query)
+        found[says.rpartition(": ")[2]] = [int(says.split()[0]), device_list.count(cloud.site, wanted)["found"]]
+        assert len(device_list.page(cloud.site, wanted)["devices"]) == found[says.rpartition(": ")[2]][0]
+    assert found == {"failed": [2, 2], "selftest_failed": [2, 2]}
 
 
 def test_number_of_failures_read_and_shown_is_limited(cloud, monkeypatch):

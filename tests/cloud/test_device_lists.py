@@ -102,6 +102,10 @@ FILTERS = {
     "reason": {
         "selftest_failed": lambda row, now_s: row["reason"].startswith("selftest_failed:"),
         "trial_timeout": lambda row, now_s: row["reason"] == "trial_timeout", "selftest": lambda row, now_s: False,
+        "none": lambda row, now_s: row["state"] is not None and not row["reason"],
+    },
+    "changed": {
+        "60 hours": lambda row, now_s: row["state"] is not None and row["registered_s"] > now_s - 60 * 3600,
     },
     "version": {"1.10.0": lambda row, now_s: row["version"] == "1.10.0"},
     "silent": {"yes": silent, "no": lambda row, now_s: not silent(row, now_s)},
@@ -121,7 +125,7 @@ FILTERS = {
 
 
 def single(name, value):
-    return {"release": "thermo@2.0.0", name: value} if name == "state" else {name: value}
+    return {"release": "thermo@2.0.0", name: value} if name in ("state", "changed") else {name: value}
 
 
 CONDITIONS = [(name, value) for name, values in FILTERS.items() for value in values]
@@ -200,6 +204,8 @@ INVALID = (
     ({"state": "failed"}, "state failed: of which update? Add release"),
     ({"release": "thermo@2.0.0", "state": "failed,broken"}, "state broken: expected: one of offered"),
     ({"silent": "1"}, "silent 1: expected: yes or no"), ({"claimed": "true"}, "claimed true: expected: yes or no"),
+    ({"changed": "1 day"}, "changed 1 day: of which update? Add release"),
+    ({"release": "thermo@2.0.0", "changed": "long"}, "changed long: not a duration"),
     ({"older": "long"}, "older long: not a duration"), ({"newer": "-1"}, "newer -1: not a duration"),
     ({"registered": "1 fortnight"}, "registered 1 fortnight: not a duration"),
     ({"group": "none"}, "group none: not found"), ({"property": "room"}, "property room: expected: a name, one of ="),
@@ -245,7 +251,7 @@ def test_the_work_of_a_page_is_bounded(fleet, monkeypatch):
     """A page that matches nothing examines so many devices by an index, and no other."""
     monkeypatch.setattr(device_list, "MOST_EXAMINED", 5)
     monkeypatch.setattr(device_list, "MOST_COSTLY", 3)
-    for said, most in (({"version": "none"}, 5), ({"property": "a=b"}, 3), ({"reason": "none"}, 3)):
+    for said, most in (({"version": "none"}, 5), ({"property": "a=b"}, 3), ({"reason": "other"}, 3)):
         page = device_list.page(fleet.site, device_filter.parse(fleet.site, said))
         assert page["devices"] == [] and page["looked"] == most
         assert page["after"] == sorted(row["id"] for row in fleet.rows)[most - 1]

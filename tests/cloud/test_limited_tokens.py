@@ -49,6 +49,7 @@ VALUES = {  # of a path, query or body field: (about the own product, about the 
     "older": ("0 secs", "0 secs"),
     "newer": ("1 day", "1 day"),
     "registered": ("1 day", "1 day"),
+    "changed": ("1 day", "1 day"),
     "sort": ("seen", "seen"),
     "format": ("csv", "json"),
     "after": ("C", "C"),

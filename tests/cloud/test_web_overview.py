@@ -10,7 +10,7 @@ from cloud_under_test import PRODUCT
 from ioto_tools.cloud.operators import control
 from ioto_tools.cloud.releases.publish import new_product
 from ioto_tools.cloud.rollout import fleet_samples
-from ioto_tools.cloud.site import attention
+from ioto_tools.cloud.site import attention, fleet_overview
 from ioto_tools.cloud.web import assets, products
 from web_session import Session, text
 
@@ -66,6 +66,24 @@ def test_every_item_has_a_link_to_a_page_that_shows_it(cloud, operator):
             each == ids for link, each in shown.items() if part in link
         ), (part, shown)
     assert "release?id=" + update in lists
+
+
+def test_newest_releases_are_one_click_away(cloud, operator, monkeypatch):
+    monkeypatch.setattr(fleet_overview, "MOST_RELEASES", 3)
+    ids = {}
+    for version, said in (
+        ("1.0.0", {}), ("1.1.0", {}), ("1.2.0", {"stages": "1% 1h, 100%"}), ("1.3.0", {"enabled": False}),
+        ("1.4.0", {}), ("0.9.0", {"start": "2099-01-01"}),
+    ):  # fmt: skip
+        cloud.now_s += 1
+        ids[version] = cloud.publish(version, **said)["id"]
+    control.change_state(cloud.site, ids["1.4.0"], "paused")
+    reply = operator.get("")
+    assert "Newest releases thermo 0.9.0 scheduled thermo 1.2.0 active stage 1 of 2 (1%) thermo 1.1.0 active" in text(
+        reply
+    )
+    assert "thermo 1.0.0" not in text(reply)
+    assert "release?id=" + ids["1.2.0"] in links(reply)
 
 
 def test_fleet_of_several_products(cloud, operator):

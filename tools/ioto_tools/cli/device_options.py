@@ -10,9 +10,9 @@ from ioto_tools.cloud.lists.device_filter import PARAMETERS, SORTS
 from .options import RenamedOption
 
 _METAVARS = {
-    "product": "PRODUCT", "release": "UPDATE", "state": "STATE", "reason": "REASON", "version": "SEMVER",
-    "older": "DURATION", "newer": "DURATION", "registered": "DURATION", "group": "GROUP", "property": "NAME=VALUE",
-    "policy": "EXPR",
+    "product": "PRODUCT", "release": "UPDATE", "state": "STATE", "reason": "REASON", "changed": "DURATION",
+    "version": "SEMVER", "older": "DURATION", "newer": "DURATION", "registered": "DURATION", "group": "GROUP",
+    "property": "NAME=VALUE", "policy": "EXPR",
 }  # fmt: skip
 _YES_NO = ("silent", "claimed")
 

@@ -34,7 +34,9 @@ PARAMETERS = {
     "q": "whose id contains this text, in upper or lower case",
     "release": "that were offered this update (its id, or PRODUCT@VERSION)",
     "state": "on which the update of `release` is in this state; several states: separated by commas",
-    "reason": "whose last report about the update of `release` has this reason; without `release`: their last update",
+    "reason": "whose last report about the update of `release` has this reason (none: no reason); without `release`: "
+    "their last update",
+    "changed": "on which the update of `release` reached its state within this duration",
     "version": "that ran this version at their last check-in",
     "silent": "whose check-in is overdue (yes), or not (no)",
     "older": "whose last check-in is older than this duration, such as 2 days",
@@ -78,8 +80,11 @@ def parse(site: "Site", said: Mapping[str, str | None]) -> DeviceFilter:
     given = {name: text.strip() for name, text in said.items() if text and text.strip()}
     for name, text in given.items():
         _check_text(name, text)
-    if "state" in given and "release" not in given:
-        raise CloudError("state %s: of which update? Add release: its id, or PRODUCT@VERSION" % given["state"][:80])
+    for name in ("state", "changed"):
+        if name in given and "release" not in given:
+            raise CloudError(
+                "%s %s: of which update? Add release: its id, or PRODUCT@VERSION" % (name, given[name][:80])
+            )
     sort = given.pop("sort", "id")
     if sort not in SORTS:
         raise CloudError("sort %s: expected: one of %s" % (sort[:80], ", ".join(SORTS)))
@@ -94,7 +99,7 @@ def parse(site: "Site", said: Mapping[str, str | None]) -> DeviceFilter:
         begins=given.get("id", ""),
         which=tuple(_CONDITIONS[name](given[name], site.now_s()) for name in _CONDITIONS if name in given)
         + (() if release or "reason" not in given else (_last_reason(given["reason"]),)),
-        held=tuple(_held(release, given)) if release else (),
+        held=tuple(_held(release, given, site.now_s())) if release else (),
         indexed=1 + ("state" in given),
         tests=tuple(_without_hidden(test, names) for test in tests),
         is_costly="reason" in given and not release,
@@ -215,11 +220,13 @@ _CONDITIONS: dict[str, Callable[[str, int], Condition]] = {
 # ---- conditions on the device's row of `grants`
 
 
-def _held(release: str, given: dict[str, str]) -> list[Condition]:
+def _held(release: str, given: dict[str, str], now_s: int) -> list[Condition]:
     """The conditions for the release; those of the index `ix_grants_stands` come first."""
     found = [grants.c.release == release]
     if "state" in given:
         found.append(grants.c.state.in_([_state(word.strip()) for word in given["state"].split(",")]))
+    if "changed" in given:
+        found.append(grants.c.changed_s > now_s - _seconds("changed", given["changed"]))
     if "reason" in given:
         found.append(overview.last_report_has(given["reason"]))
     return found

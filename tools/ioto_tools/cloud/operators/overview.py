@@ -202,11 +202,18 @@ _LAST_REPORT = sa.and_(
 )  # fmt: skip
 
 
+NO_REASON = "none"  # stands for an empty reason
+
+
 def last_report_has(reason: str) -> sa.ColumnElement[bool]:
-    """The condition on rows of `grants` that the last report has this reason, with or without details after a colon."""
+    """The condition on rows of `grants` that the last report has this reason, with or without details after a colon.
+
+    NO_REASON: it has none, or there is no report.
+    """
     begins = sa.func.substr(reports.c.reason, 1, len(reason) + 1) == reason + ":"
-    found = sa.select(reports.c.device).where(_LAST_REPORT, sa.or_(reports.c.reason == reason, begins))
-    return sa.exists(found.correlate(grant_rows))
+    matches = reports.c.reason != "" if reason == NO_REASON else sa.or_(reports.c.reason == reason, begins)
+    found = sa.exists(sa.select(reports.c.device).where(_LAST_REPORT, matches).correlate(grant_rows))
+    return sa.not_(found) if reason == NO_REASON else found
 
 
 def device_summary(device: AnyRow, offered: AnyRow | None) -> Row:

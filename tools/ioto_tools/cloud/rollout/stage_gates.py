@@ -178,6 +178,6 @@ def shown(conn: sa.Connection, row: AnyRow, now_s: int) -> Row | None:
     }
 
 
-def label(row: Mapping[str, Any]) -> str:
+def label(row: Mapping[str, Any] | sa.RowMapping) -> str:
     """The current stage of a release in words, such as `stage 1 of 3 (1%)`."""
     return "stage %d of %d (%g%%)" % (row["stage"] + 1, len(stages.parse(row["stages"])), row["percentage"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import sqlalchemy as sa
 
 from ..operators import operator_tokens
+from ..operators.overview import NO_REASON
 from ..rules import stop_rule, update_states
 from ..storage import counters, queries
 from ..storage.tables import Row, devices, grants, products, releases, reports, webhooks
@@ -81,9 +82,13 @@ def _stopped(conn: sa.Connection) -> Iterator[Item]:
 
 
 def _failures(conn: sa.Connection, now_s: int) -> Iterator[Item]:
-    """The most frequent reasons of devices that failed within the last day, for each release."""
+    """The most frequent reasons of devices that failed within the last day, for each release.
+
+    The link of each leads to a list of as many devices.
+    """
     bad = grants.c.state.in_(sorted(update_states.FAILURES))
-    some = sa.select(grants).where(bad, grants.c.changed_s > now_s - DAY_S).limit(MOST_READ)
+    some = sa.select(grants).join(devices, devices.c.key == grants.c.device).where(devices.c.removed_s.is_(None))
+    some = some.where(bad, grants.c.changed_s > now_s - DAY_S).limit(MOST_READ)
     if queries.products_allowed(conn) is not None:
         some = some.join(releases).where(queries.visible(conn, releases.c.product))
     new = some.cte("new")
@@ -105,7 +110,7 @@ def _failures(conn: sa.Connection, now_s: int) -> Iterator[Item]:
             "says": "%s %s failed to update to %s within a day: %s"
             % (_number(n, MOST_READ if of >= MOST_READ else 0), _devices(n), title, reason or state.replace("_", " ")),
             "page": "devices",
-            "query": {"release": release, "state": states, **({"reason": reason} if reason else {})},
+            "query": {"release": release, "state": states, "reason": reason or NO_REASON, "changed": "1 day"},
         }
 
 

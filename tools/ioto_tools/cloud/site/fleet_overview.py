@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from ioto import semver
 
 from ..operators import overview
-from ..rollout import fleet_samples
+from ..rollout import catalogue, fleet_samples, stage_gates
+from ..rules.selection import ACTIVE
 from ..storage import counters, queries
-from ..storage.tables import Row
+from ..storage.tables import Row, products, releases
 from . import attention
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DAY_S = 24 * 3600
 AGES_S = (0, DAY_S, 7 * DAY_S, 30 * DAY_S)  # of the columns of version_table()
+MOST_RELEASES = 10
 _NUMBERS = ("devices", "checked_in", "updated", "silent", "unclaimed")
 
 
@@ -26,8 +28,10 @@ def of_site(site: "Site") -> Row:
     """What needs attention, and the numbers of all products.
 
     {attention: [attention.Item], products: [fleet_samples.current()], devices, checked_in, updated, silent, unclaimed:
-    the sums of all products, free_bytes: on the disk of the site's folder, backed_up_s: time of the last backup, or
-    None}. For an operator whose token is limited to products: only these, and the last two are None.
+    the sums of all products, releases: [{update, product, version, status, stage}], the newest MOST_RELEASES that are
+    active and enabled (`stage`: in words, or None), free_bytes: on the disk of the site's folder, backed_up_s: time of
+    the last backup, or None}. For an operator whose token is limited to products: only these, and the last two are
+    None.
     """
     return site.database.read(_of_site, site, site.now_s())
 
@@ -39,9 +43,26 @@ def _of_site(conn: sa.Connection, site: "Site", now_s: int) -> Row:
         "attention": attention.items(site, conn, now_s, fleet),
         "products": fleet,
         **{name: sum(each[name] for each in fleet) for name in _NUMBERS},
+        "releases": _newest_releases(conn, now_s),
         "free_bytes": shutil.disk_usage(site.data).free if whole else None,
         "backed_up_s": counters.one(conn, attention.BACKED_UP) or None if whole else None,
     }
+
+
+def _newest_releases(conn: sa.Connection, now_s: int) -> list[Row]:
+    found = sa.select(releases, products.c.name).join(products).where(queries.visible(conn, releases.c.product))
+    found = found.where(releases.c.enabled, releases.c.state == ACTIVE)
+    newest = releases.c.created_s.desc(), products.c.name, releases.c.id
+    return [
+        {
+            "update": row["id"],
+            "product": row["name"],
+            "version": row["version"],
+            "status": catalogue.status(row, now_s),
+            "stage": stage_gates.label(row) if row["stages"] else None,
+        }
+        for row in conn.execute(found.order_by(*newest).limit(MOST_RELEASES)).mappings()
+    ]
 
 
 def of_product(site: "Site", word: str) -> Row:

@@ -26,7 +26,7 @@ SORTS = (
     ("-first", "first registration, newest first"),
 )
 # The form shows these fields only on request, or if one of them is set.
-_MORE_FIELDS = ("release", "state", "reason", "version", "older", "newer", "registered", "group", "policy")
+_MORE_FIELDS = ("release", "state", "reason", "changed", "version", "older", "newer", "registered", "group", "policy")
 # {action on all devices of a list: (what it does, what the operator should know)}
 BULK = {
     "retry": ("Offer the update again", "Their earlier outcomes no longer count for the stop rule."),
