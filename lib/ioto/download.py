@@ -231,6 +231,8 @@ class Download:
             self._said = await self._examine(head if is_packed else block)
             if self._said:  # an envelope
                 self.begin(self.size - ENVELOPE_BYTES)
+                if not self.size:
+                    raise UpdateError("manifest_mismatch", "no image")
                 if not self.update.get("by"):  # only the cloud's checksum exists, and it covers the whole file
                     self.verifier.sha.update(block)
                 return False

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def wheel(tmp_path_factory):
         folder / "sources",
     )
     return next(folder.glob("*.whl"))
+
+
+def test_pyproject_names_every_package():
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = [Path(name).parent for name in tracked("tools", "lib") if name.endswith("/__init__.py")]
+    missing = {".".join(folder.parts[1:]) for folder in folders} - set(named)
+    assert folders and not missing
 
 
 @pytest.mark.sweep

@@ -1,5 +1,6 @@
 """`ioto board test`: the on-board suite at a virtual board's serial port, and at boards with a defect."""
 
+import ast
 import json
 import re
 import subprocess
@@ -17,7 +18,8 @@ from ioto_tools.suite.run_checks import CHECKS, UPDATE, Result
 from ioto_tools.virtual_board import Board
 from ioto_tools.virtual_board.nvs import Nvs
 
-PAGE = (Path(__file__).parents[2] / "docs" / "boards.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "boards.md").read_text()
 COUNTS = ("resets", "soft", "trial", *("start%d" % n for n in range(6)))  # numbers of starts, counted by boot.py
 WIFI = ("--ssid", "net", "--password", "secret", "--host", "127.0.0.1")
 
@@ -61,6 +63,21 @@ def test_a_virtual_board_passes_the_whole_suite_and_is_unchanged(flash):
         shape(line) for line in PAGE.splitlines() if line.startswith("| ") and line.endswith("| not yet measured |")
     ]
     assert [shape(line) for line in list(markdown(found.values()))[2:]] == table
+
+
+def test_the_client_of_the_suite_has_the_methods_of_the_agents_client():
+    """The agent uses it in place of its own."""
+    theirs, ours = (
+        methods(ROOT / "lib/ioto/http.py"),
+        methods(ROOT / "tools/ioto_tools/suite/onboard/source.py"),
+    )
+    assert "request" in theirs and theirs <= ours
+
+
+def methods(path):
+    """The names of the public methods of the class Client in a file for MicroPython."""
+    found = next(each for each in ast.parse(path.read_text()).body if getattr(each, "name", None) == "Client")
+    return {each.name for each in found.body if hasattr(each, "name") and not each.name.startswith("_")}
 
 
 def shape(line):

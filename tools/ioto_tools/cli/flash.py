@@ -32,7 +32,7 @@ def confirm(command: str, text: str) -> None:
             raise
         fail(
             command,
-            "not confirmed: the question needs a terminal; use --yes to continue without it. Nothing was changed",
+            "not confirmed: the question needs a terminal; use --yes to continue without asking. Nothing was changed",
         )
 
 

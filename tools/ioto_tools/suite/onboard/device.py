@@ -1,13 +1,14 @@
 """A separate agent for the checks that need one. Not a check.
 
-Its settings and record are in /suite, and a stub replaces the cloud. The device's own record, token and version floor
-are not changed.
+Its settings and record are in /suite, and source.Client replaces the cloud. The device's own record, token and version
+floor are not changed.
 """
 
 import asyncio
 import gc
 
 from . import Wrong, agent
+from .source import Client
 
 _LIMIT_S = 55
 
@@ -23,28 +24,12 @@ def offer(image):
     }
 
 
-def made(offered, client=None):
-    """An agent with a stub cloud that offers `offered`, and with `client`, if given, to download the image."""
+def made(offered, image=None):
+    """An agent whose cloud offers `offered`. Its file is the source.Image `image`, or comes from the offer's URL."""
     found = agent("start", "agent")("suite/")
-
-    async def check_in(facts):
-        return offered
-
-    async def report(entry):
-        return True
-
-    class Cloud:
-        """Also its own client, on which the agent only calls close()."""
-
-        def close(self):
-            pass
-
-    cloud = Cloud()
-    cloud.client = cloud
-    cloud.check_in, cloud.report = check_in, report
-    found.cloud, found.registered = lambda seen=None: cloud, lambda: True
-    if client:
-        found.client = lambda seen=None: client
+    real = found.client
+    found.client = lambda seen=None: Client(offered, image, real(seen))
+    found.registered = lambda: True
     found.board.floor = lambda: ""
     found.board.raise_floor = lambda version: None
     return found

@@ -13,16 +13,16 @@ from .link import Ticker, up
 
 
 def _source(given):
-    """(offer, client or None, description of the source)"""
+    """(offer, image or None, description of the source)"""
     try:
         up(given)
     except Skip as e:
         from esp32 import Partition
 
-        from .source import Client, Image
+        from .source import Image
 
         image = Image(Partition(Partition.RUNNING), "suite")
-        return offer(image), Client(image), "the running slot: %s" % e
+        return offer(image), image, "the running slot: %s" % e
     url = "https://%s:%d/image" % (given["host"], given["right"])
     return (
         {"update": "suite", "version": "0.0.2", "url": url, "checksum": given["checksum"], "size": given["size"]},
@@ -34,9 +34,9 @@ def _source(given):
 def check(given):
     before = heap()  # without an agent
     inactive()
-    offered, client, source = _source(given)
+    offered, image, source = _source(given)
     found = {"over": source, "image_bytes": offered["size"], "heap_before_bytes": before}
-    device = made(offered, client)
+    device = made(offered, image)
     found["heap_idle_bytes"] = most = heap()
     free = gc.mem_free()
 

@@ -8,7 +8,7 @@ from esp32 import Partition
 
 from . import RESET, Watch, agent, expect, inactive
 from .device import made, offer, until
-from .source import Client, Image
+from .source import Image
 
 
 def _board():
@@ -46,7 +46,7 @@ def stage(given):
         "image_hash_ms": watch.ms(),
     }
     watch = Watch()
-    _apply(made(found["offer"], Client(image)), 1)
+    _apply(made(found["offer"], image), 1)
     found["staged_and_swapped_ms"] = watch.ms()
     return found
 
