@@ -14,6 +14,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .addresses import client_network
+from .joined_writes import JoinedWrites
 
 MAX_CONNECTIONS = 4000  # connections of one worker
 PER_ADDRESS = 200  # per IPv4 address or IPv6 /64; fleets behind one router share an address
@@ -131,7 +132,7 @@ class Limited(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in H11Protocol
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         if self.limits.add(self):
             self._wait_for_head()
         else:

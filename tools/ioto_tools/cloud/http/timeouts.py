@@ -21,9 +21,9 @@ class Timeouts:
 
     async def wait(self, awaitable: Awaitable[_Result], seconds: float) -> _Result:
         """Return the result of `awaitable`; after `seconds`, cancel it and raise TimeoutError."""
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None  # inside a coroutine
-        loop = task.get_loop()
         self._until[task] = loop.time() + seconds
         if self._next_check is None:
             self._next_check = loop.call_later(CHECK_INTERVAL_S, self._cancel_late, loop)
