@@ -39,15 +39,15 @@ from .web import pages
 RETRY_AFTER_S = 30
 AT_ONE_ADDRESS = 10  # devices behind one router that may register at their full rate
 
-DEVICES = {  # the paths for devices
+DEVICES = {  # the paths for devices, the most frequent ones first
+    "/tok/provision/update": routes.check_in,
+    "/tok/provision/updateReport": routes.report,
     "/device/register": routes.register,
     "/api/device/register": routes.register,  # the default path of Ioto's C agent, appended to the Builder's URL
     "/tok/device/provision": routes.mqtt,
-    "/tok/provision/update": routes.check_in,
-    "/tok/provision/updateReport": routes.report,
 }
 ROUTES = (
-    *(Route(path, function, methods=["POST"]) for path, function in DEVICES.items()),
+    *(Route(path, routes.Endpoint(function), methods=["POST"]) for path, function in DEVICES.items()),
     Route("/image/{update}", routes.image, methods=["GET"]),
     Route("/image/{update}/{packed}", routes.image, methods=["GET"]),
 )

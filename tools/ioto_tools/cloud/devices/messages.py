@@ -7,8 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import orjson
 
@@ -33,8 +32,7 @@ _BEARER = re.compile(r"(?:bearer\s+)?(\S{1,512})", re.IGNORECASE)
 _TRAILING_COMMA = re.compile(r"([^{,\s])\s*,\s*\}\s*\Z")
 
 
-@dataclass(frozen=True)
-class CheckIn:
+class CheckIn(NamedTuple):
     id: str
     product: str | None
     version: str
@@ -45,8 +43,7 @@ class CheckIn:
     failure: Any  # the last failure of its program, in any form; None: not sent
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     id: str
     update: str
     attempt: int
