@@ -7,7 +7,10 @@ five million devices, `stages` takes 100,000 devices through the stages of two r
 import importlib
 import sys
 
-PARTS = ("agent", "boards", "cloud", "growth", "heap", "images", "lists", "packed", "pages", "policy", "rollout", "tls")
+PARTS = (
+    "agent", "boards", "cloud", "growth", "heap", "images", "lists", "packed", "packed_fleet", "pages", "policy",
+    "rollout", "tls",
+)  # fmt: skip
 MORE = ("millions", "profile", "stages")
 
 

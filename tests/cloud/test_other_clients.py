@@ -1,6 +1,6 @@
 """EmbedThis' updaters and Ioto's C agent, as strict stand-ins, against `ioto cloud serve` over TLS.
 
-The tests run behind the real nginx and without it.
+The tests run behind the real nginx and without it. The release has a packed file, which none of these clients can use.
 """
 
 import re
@@ -13,11 +13,12 @@ import other_clients
 import pytest
 from cloud_under_test import esp_image
 from ioto_tools.cloud.devices import registration
-from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.operators import control, overview, release_files
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site import certificates
 from nginx_server import Nginx, needed
 from other_clients import Complaint, IotoAgent
+from packed_release import store_packed
 
 PUBLIC = "https://updates.test"
 UPDATERS = (other_clients.c_updater, other_clients.node_updater, other_clients.shell_updater)
@@ -28,8 +29,12 @@ def site(make_site, tmp_path):
     made = make_site(tmp_path / "site")
     new_product(made, "thermo", "P7")
     (tmp_path / "new.bin").write_bytes(esp_image(b"new", 70000))
-    publish(made, tmp_path / "new.bin", "thermo", "2.0.0")
+    image = (tmp_path / "new.bin").read_bytes()
+    update = publish(made, tmp_path / "new.bin", "thermo", "2.0.0")[0]["id"]
+    store_packed(made, update, image)
     yield made
+    files = {each["kind"]: each["offered"] for each in release_files.of_release(made, update)["files"]}
+    assert files["whole"] > 0 and files["compressed"] == 0
     made.close()
 
 
@@ -117,7 +122,7 @@ def eventually(holds):
 
 def check_updater(updater, cloud, site, device, image):
     token = registration.register(site, "P7", {"id": device}, "")["token"]
-    properties = {"pro": "true", "memory": "256"}
+    properties = {"pro": "true", "memory": "256", "accepts": "packed", "slotSize": "2031616", "chip": "0"}
     assert updater(cloud, PUBLIC, "P7", token, device, "1.0.0", properties) == image, updater
     assert updater(cloud, PUBLIC, "P7", token, device, "2.0.0", properties) is None, updater
     assert eventually(lambda: overview.device(site, device)["properties"].get("pro") == "true")

@@ -94,7 +94,7 @@ def test_command_prints_the_statistics(address, tmp_path):
         "--no-keep-alive",
     )
     found = json.loads(ioto("fleet", "run", address, "--product", "SIMPRODUCT", "--json", *options))
-    assert set(found) == {"answers", "reports", "versions", "devices", "faults", "bytes"}
+    assert set(found) == {"answers", "reports", "versions", "devices", "faults", "bytes", "files"}
     assert (
         sum(found["versions"].values()) == 5 == sum(found["devices"].values())
         and found["answers"][0]["kind"] == "register"

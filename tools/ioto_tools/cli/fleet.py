@@ -6,6 +6,7 @@ import asyncio
 import json as json_module
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,6 +83,12 @@ def fleet() -> None:
     show_default=True,
     type=click.Choice(("none", "head", "whole")),
     help="How much of an image to download.",
+)
+@click.option(
+    "--image",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Image that the devices run at first, without signature: they then accept packed files, and unpack them.",
 )
 @click.option(
     "--apply",
@@ -173,6 +180,7 @@ def run(
                 "devices": phases,
                 "faults": tally.faults,
                 "bytes": tally.bytes,
+                "files": tally.files,
             }
         )
     rows = [
@@ -188,6 +196,7 @@ def run(
             ("run", _format_counts(versions)),
             ("are", _format_counts(phases)),
             ("faults", _format_counts(tally.faults)),
+            ("files", _format_counts({kind: count for kind, (count, _) in tally.files.items()})),
         ],
     )
 
@@ -198,6 +207,8 @@ def _read_settings(product: str, properties: dict[str, list[Any]], options: dict
 
     shares = {outcome: options.pop(outcome) for outcome in phases.OUTCOMES}
     times = {name + "_s": options.pop(name) for name in ("period", "jitter", "apply")}
+    if options["image"]:
+        options["image"] = Path(options["image"]).read_bytes()
     fast = {"boot_s": 1.0, "retry_s": 2.0, "put_off_s": 5.0, "relapse_s": 3 * times["period_s"]}
     try:
         return Settings(product, shares=shares, properties=properties, **times, **fast, **options)

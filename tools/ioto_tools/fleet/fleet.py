@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from . import phases
 from .devices import NONE, Devices, Offer
 from .http import Done, Reply, Sink
+from .images import Images, kind
 from .random_draws import draw
 from .settings import Settings
 from .statistics import Statistics
@@ -45,6 +46,7 @@ class Fleet:
     def __init__(self, settings: Settings, url: str, ask: Ask, clock: Callable[[], float]) -> None:
         self.settings, self.url, self.ask, self.clock = settings, url, ask, clock
         self.devices = Devices(settings.devices, settings.version)
+        self.images = Images(settings.version, settings.image)
         self.tally = Statistics()
         self.pending = 0  # number of requests that are not answered yet
         self._due: list[int] = []  # a heap of milliseconds << 20 | device
@@ -152,7 +154,7 @@ class Fleet:
             "product": settings.product,
             "version": self._running_version(n),
             "iotoVersion": "0.1.0",
-            "accepts": ["raw"],
+            **self.images.properties(self._running_version(n)),
         }
         fields.update(settings.properties_of(n), attempt=devices.attempt[n], uptime=due_ms // 1000)
         if settings.asks_before_apply(n):
@@ -190,17 +192,24 @@ class Fleet:
         if how == "none":
             return self._finish_phase(n)
         sha256 = hashlib.sha256()
+        file = bytearray()  # only if the devices' image is known: the files of many devices need much memory
 
         def received(piece: bytes) -> None:
             self.tally.bytes += len(piece)
             sha256.update(piece)
+            if self.settings.image:
+                file.extend(piece)
 
         def done(reply: Reply) -> None:
             self._count_answer("download", due_ms, reply)
             if reply.status != (200 if how == "whole" else 206):
                 self.devices.urls[n] = url
                 return self._retry_later(n, reply)
-            if how == "whole" and sha256.hexdigest() != offer["checksum"]:
+            if how == "whole" and self.settings.image:
+                self.tally.add_file(kind(bytes(file)), len(file))
+                if fault := self.images.install(bytes(file), offer, self._running_version(n)):
+                    self.tally.add_fault(fault)
+            elif how == "whole" and sha256.hexdigest() != offer["checksum"]:
                 self.tally.add_fault("an image with another SHA-256")
             self._finish_phase(n)
 

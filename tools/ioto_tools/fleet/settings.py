@@ -35,6 +35,7 @@ class Settings:
     relapse_s: float = 3 * 86400
     repeats: float = 0.0  # share of reports that are sent twice
     strangers: float = 0.0  # share of devices that do not send `next` and do not ask the cloud before they apply
+    image: bytes | None = None  # the image that the devices run at first; with it, they accept packed files
     shares: dict[str, float] = field(default_factory=dict)
     properties: dict[str, list[Any]] = field(default_factory=dict)
 

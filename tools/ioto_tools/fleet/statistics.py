@@ -16,6 +16,7 @@ class Statistics:
         self.latency = {kind: Latency() for kind in KINDS}
         self.reports: dict[str, int] = {}  # state -> number of reports that the cloud accepted
         self.bytes = 0  # received bytes of images
+        self.files: dict[str, list[int]] = {}  # kind of file -> [number of downloads, bytes], if images are known
         self.faults: dict[str, int] = {}  # kind of fault, such as a wrong checksum -> count
 
     def add_answer(self, kind: str, reply: Reply, seconds: float) -> None:
@@ -27,6 +28,11 @@ class Statistics:
 
     def add_report(self, state: str) -> None:
         self.reports[state] = self.reports.get(state, 0) + 1
+
+    def add_file(self, kind: str, size: int) -> None:
+        found = self.files.setdefault(kind, [0, 0])
+        found[0] += 1
+        found[1] += size
 
     def add_fault(self, what: str) -> None:
         self.faults[what] = self.faults.get(what, 0) + 1
