@@ -7,7 +7,8 @@ from cloud_under_test import PRODUCT, call, esp_image
 from ioto_tools.cloud.api import openapi
 from ioto_tools.cloud.api.operations import OPERATIONS
 from ioto_tools.cloud.http.errors import CloudError
-from ioto_tools.cloud.operators import operator_tokens, overview, webhooks
+from ioto_tools.cloud.operators import groups, operator_tokens, overview, webhooks
+from ioto_tools.cloud.releases.publish import new_product
 from ioto_tools.cloud.storage import audit
 from ioto_tools.image import keys
 
@@ -139,6 +140,19 @@ def test_results_are_those_of_the_command_line(cloud):
     ):
         assert ask(cloud, "GET", path, token).json() == json.loads(json.dumps(found)), path
     assert ask(cloud, "GET", "/openapi.json", None).json()["openapi"].startswith("3.1")
+
+
+def test_names_in_a_path_may_contain_slashes(cloud):
+    token = admin(cloud, "publish")
+    new_product(cloud.site, "a/versions", "SLASH/ID")
+    release = cloud.publish("2.0.0", product="a/versions")["id"]
+    groups.set_policy(cloud.site, "east/west", "region == 'e'")
+    for name in ("a/versions", "SLASH/ID"):
+        assert ask(cloud, "GET", "/products/%s/versions" % name, token).json()["name"] == "a/versions"
+        assert ask(cloud, "GET", "/releases/%s@2.0.0" % name, token).json()["update"] == release
+        assert ask(cloud, "GET", "/releases/%s@2.0.0/failures" % name, token).json() == []
+    assert ask(cloud, "POST", "/releases/a/versions@2.0.0/move", token, {"move": "pause"}).json()["state"] == "paused"
+    assert ask(cloud, "DELETE", "/groups/east/west", token).status == 200 and groups.listed(cloud.site) == []
 
 
 def test_published_release_is_offered(cloud):

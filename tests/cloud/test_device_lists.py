@@ -372,7 +372,22 @@ def test_a_spreadsheet_does_not_evaluate_a_cell(cloud):
         cloud.site.database.write(lambda conn: conn.execute(sa.update(devices).values(version=formula)))
         body = b"".join(export.export(cloud.site, device_filter.parse(cloud.site, {}), "csv").pieces).decode()
         row = list(csv.reader(io.StringIO(body, newline="")))[1]
-        assert row[2] == "'" + formula and row[0] == "D1"
+        assert row[2].replace("\n'", "\n") == "'" + formula and row[0] == "D1"
+
+
+def test_a_separator_within_a_cell_begins_no_formula(cloud):
+    """Where the decimal separator is a comma, spreadsheets separate the cells of a CSV file by semicolons."""
+    cloud.check_in("D1", cloud.device("D1"), "1.0.0")
+    for version, wanted in (
+        ("a;=1+1", "a;'=1+1"), ("a\t@x", "a\t'@x"), ("a\r\n-1\r\n+2", "a\r\n'-1\r\n'+2"), ("a; b;c", "a; b;c"),
+        ('a"\n;,b', 'a"\n;,b'), ("1.0.0-rc.1+b", "1.0.0-rc.1+b"),
+    ):  # fmt: skip
+        cloud.site.database.write(
+            lambda conn, version=version: conn.execute(sa.update(devices).values(version=version))
+        )
+        body = b"".join(export.export(cloud.site, device_filter.parse(cloud.site, {}), "csv").pieces).decode()
+        rows = list(csv.reader(io.StringIO(body, newline="")))
+        assert len(rows) == 2 and rows[1][2] == wanted
 
 
 def test_an_export_hides_what_the_page_hides(cloud):

@@ -7,8 +7,10 @@ import tracemalloc
 import zlib
 
 import pytest
+from click.testing import CliRunner
 from ioto import packed
 from ioto_command import command
+from ioto_tools.cli import main
 from ioto_tools.image import esp, keys, matches
 from ioto_tools.image.pack import GROUP_BYTES, PackError, pack
 from ioto_tools.image.unpack import unpack
@@ -185,3 +187,16 @@ def test_commands_pack_signed_releases(tmp_path):
     run = command("ioto", "pack", damaged, "-o", tmp_path / "never")
     assert run.returncode == 1 and "not the image that its manifest was signed for" in run.stderr
     assert not (tmp_path / "never").exists()
+
+
+def test_an_output_in_a_missing_folder_is_refused_at_once(tmp_path):
+    image = tmp_path / "new.bin"
+    image.write_bytes(esp.make_image(1024, "a"))
+    out = tmp_path / "missing" / "file"
+    for words in (
+        ["pack", image], ["unpack", image], ["image", image],
+        ["sign", image, "--key", image, "--product", "p", "--version", "1.0.0"],
+    ):  # fmt: skip
+        run = CliRunner().invoke(main, [*map(str, words), "--output", str(out)])
+        assert run.exit_code == 2, run.output
+        assert "%s: there is no folder %s: create it first" % (out, out.parent) in run.stderr.replace("\n", "")

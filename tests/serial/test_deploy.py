@@ -124,6 +124,25 @@ def test_the_size_of_folders_is_counted(port, folder, flash):
     assert not any(name.startswith("d0/") for name in files_of(flash))
 
 
+@pytest.mark.sweep
+def test_space_for_the_agents_state_is_left(flash, folder):
+    """Otherwise the board could not start. A deploy that takes no more space than before is not refused."""
+    it = Board(flash)
+    it.write_files({"ballast.bin": bytes(600_000)})
+    it.close()
+    with board(flash) as port, prompt.Prompt(port) as it:
+        files, free = device_files(folder), it.run_json(copy_files._FILES % ((), "lib/ioto/", "state"))["free"]
+        files.pop(copy_files.HASHES)
+        fits = free - copy_files.STATE_BYTES - 40_000
+        assert set(copy_files.plan(it, files | {"more.bin": bytes(fits)}).write) == {"more.bin"}
+        with pytest.raises(copy_files.CopyError, match="free afterwards, but the agent's state needs 49152: remove"):
+            copy_files.plan(it, files | {"more.bin": bytes(fits + 40_000)})
+        copy_files.apply(it, copy_files.plan(it, files | {"more.bin": bytes(fits)}))
+        it.run("f = open('fill.bin', 'wb')\nfor _ in range(8):\n    f.write(bytes(4096))\nf.close()")
+        smaller = files | {"more.bin": bytes(fits - 9000), "main.py": b"x" * 4000}
+        assert set(copy_files.plan(it, smaller, force=True).write) == {"main.py", "more.bin"}
+
+
 FILL = """
 try:
     with open("big", "wb") as f:

@@ -11,7 +11,7 @@ import click
 
 from .. import private_file
 from ..image.firmware import FLASH_SIZES
-from .options import json_object_option, password_option, yes_option
+from .options import OutputFile, json_object_option, password_option, yes_option
 from .printable import printable
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def freeze(folder: Path) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(Path),
     required=True,
     help="Output file: the whole flash, from address 0.",
 )

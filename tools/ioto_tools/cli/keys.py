@@ -18,7 +18,7 @@ import click
 from ioto_tools.image import firmware, release
 from ioto_tools.image import keys as key_files
 
-from .options import RenamedOption
+from .options import OutputFile, RenamedOption
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -248,7 +248,7 @@ def signed_file(
     "out",
     cls=RenamedOption,
     was="--out",
-    type=click.Path(dir_okay=False),
+    type=OutputFile(),
     help="File to write; by default, IMAGE.signed.",
 )
 @manifest_options

@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +27,19 @@ class RenamedOption(click.Option):
             return method(context)
         finally:
             self.opts.append(self._was)
+
+
+class OutputFile(click.Path):
+    """A file to write, in a folder that exists."""
+
+    def __init__(self, path_type: type[Any] | None = None) -> None:
+        super().__init__(dir_okay=False, path_type=path_type)
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+        folder = os.path.dirname(os.path.abspath(value))
+        if not os.path.isdir(folder):
+            self.fail("%s: there is no folder %s: create it first" % (value, folder), param, context)
+        return super().convert(value, param, context)
 
 
 class Duration(click.ParamType):

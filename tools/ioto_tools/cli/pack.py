@@ -16,13 +16,15 @@ from ioto.errors import UpdateError
 from ioto_tools.image.pack import PackError
 
 from .keys import extracted_application
+from .options import OutputFile
 
 _FILE = click.Path(exists=True, dir_okay=False)
 
 
 def _output_option(metavar: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    kind = click.Path(dir_okay=False)
-    return click.option("-o", "--output", "out", required=True, metavar=metavar, type=kind, help="File to write.")
+    return click.option(
+        "-o", "--output", "out", required=True, metavar=metavar, type=OutputFile(), help="File to write."
+    )
 
 
 @click.command()

@@ -18,6 +18,9 @@ from .prompt import Prompt, PromptError
 STAGING = "deploy.new"
 HASHES = "deployed.json"
 AGENT = "lib/ioto/"
+STATE = "state"
+# The agent's record, registration and spare files, a block each; without them, a board can't start.
+STATE_BYTES = 48 * 1024
 _BLOCK = 4096
 Progress = Callable[[str, int], None]  # called with a file's name and the number of bytes just written
 
@@ -41,10 +44,15 @@ def walk(d, out):
             if p not in %r:
                 walk(p + "/", out)
         else:
-            out[p] = h(p)
+            out[p] = h(p), os.stat(p)[6]
     return out
+def used(d):
+    try:
+        return sum(-(-e[3] // 4096) + 1 for e in os.ilistdir(d))
+    except OSError:
+        return 0
 s, _, n, free = os.statvfs("/")[:4]
-print(json.dumps({"files": walk(%r, {}), "free": s * free if free <= n else 0}))
+print(json.dumps({"files": walk(%r, {}), "free": s * free if free <= n else 0, "state": used(%r)}))
 """
 # rm(PATH) for a board: deletes a file, or a folder with its content; a missing one is ignored.
 REMOVE = """
@@ -109,8 +117,8 @@ def check_mpy_version(files: dict[str, bytes], version: int) -> None:
 
 def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
     """The Plan to copy `files` {path: bytes} to the board; CopyError if they don't fit."""
-    found = board.run_json(_FILES % ((STAGING, "state"), ""))
-    there = found["files"]
+    found = board.run_json(_FILES % ((STAGING, STATE), "", STATE))
+    there = {name: hash for name, (hash, _) in found["files"].items()}
     before = _last_deployed(board, there)
     made = Plan()
     for name, raw in sorted(files.items()):
@@ -127,7 +135,7 @@ def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
     # Files that the new agent does not have are removed. A .py file must not stay beside the new .mpy file: MicroPython
     # would import the .py file.
     made.remove = sorted(n for n in there if n.startswith(AGENT) and n not in files and agents)
-    blocks = sum(-(-len(raw) // _BLOCK) + 1 for raw in made.write.values())
+    blocks = sum(_blocks(len(raw)) for raw in made.write.values())
     folders = 1 + len(_folders(made.write) - _folders(there))  # 1 for STAGING; each folder takes two blocks
     need = (blocks + 2 * folders) * _BLOCK
     if need > found["free"]:
@@ -135,7 +143,26 @@ def plan(board: Prompt, files: dict[str, bytes], force: bool = False) -> Plan:
             "the board's file system has %d bytes free, but %d files need %d: remove files from the board first"
             % (found["free"], len(made.write), need)
         )
+    freed = sum(_blocks(size) for name, (_, size) in found["files"].items() if name in (*made.write, *made.remove))
+    _check_state(found["free"], (freed - blocks - 2 * (folders - 1)) * _BLOCK, found["state"] * _BLOCK)
     return made
+
+
+def _blocks(size: int) -> int:
+    """The number of blocks of a file, at most."""
+    return -(-size // _BLOCK) + 1
+
+
+def _check_state(free: int, change: int, state: int) -> None:
+    """CopyError if a deploy, which changes the free space by `change`, would leave too little for the agent's state.
+
+    `state`: the space that the state takes already.
+    """
+    if change < 0 and free + change + state < STATE_BYTES:
+        raise CopyError(
+            "the board's file system would have %d bytes free afterwards, but the agent's state needs %d: remove files "
+            "from the board first, or deploy without --source" % (free + change, STATE_BYTES - state)
+        )
 
 
 def _folders(names: Iterable[str]) -> set[str]:
@@ -167,9 +194,9 @@ def apply(board: Prompt, made: Plan, progress: Progress = lambda name, n: None) 
 def _stage(board: Prompt, made: Plan, names: list[str], progress: Progress) -> None:
     for i, name in enumerate(names):
         board.write("%s/%d" % (STAGING, i), made.write[name], functools.partial(progress, name))
-    found = board.run_json(_FILES % ((), STAGING + "/"))["files"]
+    found = board.run_json(_FILES % ((), STAGING + "/", STATE))["files"]
     for i, name in enumerate(names):
-        if found.get("%s/%d" % (STAGING, i)) != digest(made.write[name]):
+        if found.get("%s/%d" % (STAGING, i), [""])[0] != digest(made.write[name]):
             raise CopyError("%s was corrupted on the way to the board; nothing was changed: try again" % name)
 
 

@@ -11,10 +11,10 @@ from ..image.esp import BOOTLOADER
 from ..image.firmware import FLASH_SIZES, Firmware, FirmwareError, check_micropython, with_flash_size
 from ..virtual_board import file_system as littlefs
 from ..virtual_board import otadata
+from .copy_files import STATE_BYTES
 
 _SLOT_ALIGN_BYTES = 0x10000  # alignment of an application slot
 _STATE_NAME = "space for the agent's state"
-_STATE_BYTES = 48 * 1024  # its record, registration and spare files, a block each; without them, a board can't start
 _MIN_FILES_BYTES = 0x20000  # the agent takes 76 KiB of a file system
 # Room for `ioto deploy` to stage a new agent beside the old one: by default, slots don't grow into it.
 _DEFAULT_MIN_FILES_BYTES = 0x40000
@@ -128,7 +128,7 @@ def build(firmware: Firmware, files: dict[str, bytes], flash_bytes: int, slot_by
     files_bytes = sum(map(len, files.values()))
     try:
         file_system = littlefs.build_image(files, at["vfs"].size)
-        littlefs.change_image(file_system, {_STATE_NAME: bytes(_STATE_BYTES)})
+        littlefs.change_image(file_system, {_STATE_NAME: bytes(STATE_BYTES)})
     except ValueError as e:
         least = _rounded_up(len(firmware.application))
         smaller = at["ota_0"].size > least

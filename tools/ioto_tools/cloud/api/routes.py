@@ -31,16 +31,11 @@ def routes() -> list[Route]:
         Route(openapi.PREFIX + "/openapi.json", _document, methods=["GET"]),
         Route("/metrics", _metrics, methods=["GET"]),
     ]
-    for path in dict.fromkeys(operation.path for operation in OPERATIONS):
+    paths = dict.fromkeys(operation.path for operation in OPERATIONS)
+    # A name in a path may contain slashes, so the paths that end with one come last.
+    for path in sorted(paths, key=lambda path: path.endswith("}")):
         by_method = {operation.method: operation for operation in OPERATIONS if operation.path == path}
-        # A device's id may contain slashes.
-        found.append(
-            Route(
-                openapi.PREFIX + path.replace("{device}", "{device:path}"),
-                _endpoint(by_method),
-                methods=list(by_method),
-            )
-        )
+        found.append(Route(openapi.PREFIX + path.replace("}", ":path}"), _endpoint(by_method), methods=list(by_method)))
     return found
 
 

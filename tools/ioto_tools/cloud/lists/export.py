@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ COLUMNS = (
     "reason",
 )  # fmt: skip
 PIECE = 1000  # devices read at a time
-# A spreadsheet would evaluate a cell that begins with one of these characters.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# A spreadsheet would evaluate a cell that begins like this. Some programs also begin a new cell after these separators.
+_FORMULA = re.compile("^(?=[\t\r\n])|(?:^|(?<=[;\t\r\n]))(?=[=+@＝＋－＠-])")
 
 
 @dataclass(frozen=True)
@@ -91,5 +92,5 @@ def _moment(at_s: int | None) -> str:
 
 
 def _cell(value: str | None) -> str:
-    text = value or ""
-    return "'" + text if text.startswith(_FORMULA) else text
+    """The text of a cell, with a `'` before each formula."""
+    return _FORMULA.sub("'", value or "")
