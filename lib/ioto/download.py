@@ -69,7 +69,7 @@ class Download:
                 log("warn", "connection lost at block %d: %r" % (self.n, e))
                 if failures > RETRIES:
                     if self.n:
-                        self._keep()
+                        self.keep()
                     raise
                 await asyncio.sleep_ms(self.board.spread_ms(1000 << failures))
         found = self.verifier.digest()
@@ -211,7 +211,7 @@ class Download:
             self.n += 1
             if self.n % _KEEP_EVERY == 0:
                 await asyncio.sleep_ms(0)
-                self._keep()
+                self.keep()
                 self._progress(self.n * BLOCK, self.size)
                 if not self._go():
                     raise Paused()
@@ -244,7 +244,8 @@ class Download:
             raise UpdateError("manifest_mismatch", "size %d, is %d" % (self._said["size"], self.size))
         return not is_packed
 
-    def _keep(self):
+    def keep(self):
+        """Store the progress, for a resume after a reset."""
         try:
             raw = pack(_PROGRESS, self._name, self.n, self.size, self.verifier.head)
             if self._packed:

@@ -25,6 +25,10 @@ def of(agent):
         "attempt": agent.record["attempt"],
         "up": uptime_s(),
     }
+    try:
+        import deflate  # noqa: F401
+    except ImportError:  # the port was built without it
+        found["accepts"] = ["raw"]
     error = agent.error or agent.record["phase"] == "download" and agent.record["update"].get("error")
     if error:
         found["error"] = error

@@ -19,7 +19,7 @@ FILES = {
     "ioto_keys.mpy": 16980, "json5.mpy": 5000,
     "posix_tz.mpy": 2310, "config_errors.mpy": 13100, "clock.mpy": 10700, "dns.mpy": 1240, "redirect.mpy": 9050,
     "chunked.mpy": 8900, "ranges.mpy": 8450,
-    "faults.mpy": 890, "facts.mpy": 860, "http_date.mpy": 9350, "semver.mpy": 1210, "bounds.mpy": 200,
+    "faults.mpy": 890, "facts.mpy": 890, "http_date.mpy": 9350, "semver.mpy": 1210, "bounds.mpy": 200,
     "timezone.mpy": 650, "window.mpy": 1870,
     "staged.mpy": 1900, "update.mpy": 3800, "recall.mpy": 720, "otadata.mpy": 1040, "without_main.mpy": 575,
     "certs.mpy": 2540, "health.mpy": 800, "starts.mpy": 1500, "diary.mpy": 860, "details.mpy": 2000, "redact.mpy": 1200,
