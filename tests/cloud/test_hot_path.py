@@ -7,7 +7,7 @@ import threading
 from functools import partial
 
 import pytest
-from cloud_under_test import PRODUCT, Cloud
+from cloud_under_test import PRODUCT, Cloud, esp_image
 from ioto_tools.cloud.devices.device_cache import CachedDevice, DeviceCache
 from ioto_tools.cloud.devices.worker_cache import REFRESH_S, WorkerCache
 from ioto_tools.cloud.http.errors import Unavailable
@@ -15,6 +15,7 @@ from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.releases.publish import new_product
 from ioto_tools.cloud.rules.selection import Release
 from ioto_tools.cloud.site.site import Site
+from packed_release import store_packed
 from processes import until
 from starlette.concurrency import run_in_threadpool
 
@@ -119,6 +120,20 @@ def test_only_a_check_in_with_a_failure_costs_a_database_access(served):
     for failure, accesses in ((None, 0), ({"log": "x"}, 1), ("a property", 0), ({}, 0), ({"log": "y"}, 1)):
         assert served.ask("D1", health=health, failure=failure) == (None, accesses), failure
     assert {each["log"] for each in overview.device(served.site, "D1")["failures"]} == {"x", "y"}
+
+
+def test_an_open_offer_of_a_packed_file_costs_no_more_than_another(served):
+    """Each check-in reads the device's offers, and nothing else."""
+    image = esp_image(b"2.0.0", 40_000)
+    _, raw = store_packed(served.site, served.publish("2.0.0", image)["id"], image)
+    device = {"accepts": ["packed"], "slotSize": 1 << 16}
+    for properties in (device, {}):
+        id = "packed" if properties else "whole"
+        assert served.ask(id, **properties)[0] == served.ask(id, **properties)[0] == "2.0.0"
+        assert [served.ask(id, **properties) for _ in range(3)] == [("2.0.0", 1)] * 3
+    assert len(raw) < 40_000
+    found = {each["id"]: each["update"]["file"] for each in overview.devices(served.site)}
+    assert found == {"packed": "compressed", "whole": "whole"}
 
 
 def test_deferred_writes_of_a_check_in_are_written_at_close(served):

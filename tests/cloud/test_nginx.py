@@ -16,6 +16,7 @@ from ioto_tools.cloud.operators import operator_tokens
 from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.site.site import Site
 from nginx_server import NAME, Nginx, needed
+from packed_release import store_packed
 from web_session import multipart
 
 URL = "https://" + NAME
@@ -27,7 +28,8 @@ def site(tmp_path):
     made = Site(tmp_path / "site", make=True)
     new_product(made, "thermo", "P7")
     (tmp_path / "new.bin").write_bytes(esp_image(b"new", SIZE))
-    publish(made, tmp_path / "new.bin", "thermo", "2.0.0")
+    update = publish(made, tmp_path / "new.bin", "thermo", "2.0.0")[0]["id"]
+    store_packed(made, update, (tmp_path / "new.bin").read_bytes())
     yield made
     made.close()
 
@@ -47,9 +49,9 @@ def post(nginx, path, token, fields):
     )
 
 
-def offer(nginx, id="D1"):
+def offer(nginx, id="D1", **properties):
     token = json.loads(post(nginx, "/device/register", "P7", {"id": id})[2])["token"]
-    return json.loads(post(nginx, "/tok/provision/update", token, {"id": id, "version": "1.0.0"})[2])
+    return json.loads(post(nginx, "/tok/provision/update", token, {"id": id, "version": "1.0.0", **properties})[2])
 
 
 KEPT = ("content-length", "content-range", "etag", "content-type")
@@ -65,7 +67,10 @@ def test_images_and_limits(behind, site, tmp_path):
     """All checks share one server, because starting it takes longer than the checks."""
     nginx, process = behind
     url = offer(nginx)["url"]
-    check_images_match_those_of_the_cloud(nginx, url)
+    check_images_match_those_of_the_cloud(nginx, url, SIZE)
+    packed = offer(nginx, "PACKED", accepts=["packed"], slotSize=1 << 20)
+    assert packed["size"] < SIZE
+    check_images_match_those_of_the_cloud(nginx, packed["url"], packed["size"])
     check_the_cloud_answers_if_nginx_cannot_send(nginx, url, site)
     check_too_long_bodies_are_refused(nginx)
     check_an_operator_can_publish(nginx, site)
@@ -73,10 +78,10 @@ def test_images_and_limits(behind, site, tmp_path):
     check_unavailable_cloud_is_503_without_a_special_text(nginx, process)
 
 
-def check_images_match_those_of_the_cloud(nginx, url):
+def check_images_match_those_of_the_cloud(nginx, url, size):
     app = create_app(nginx.folder.parent / "site", URL, threads=False)
     etag = call(app, "HEAD", url[len(URL) :]).headers["etag"]
-    edges = (0, 1, 4095, 4096, 65536, SIZE - 1, SIZE, SIZE + 1)
+    edges = (0, 1, 4095, 4096, 65536, size - 1, size, size + 1)
     ranges = [None] + [
         "bytes=%s-%s" % (first, last) for first in edges for last in ("", *edges) if last == "" or last >= first
     ]
@@ -88,7 +93,7 @@ def check_images_match_those_of_the_cloud(nginx, url):
             direct = call(app, "GET", url[len(URL) :], asked)
             assert status == direct.status, (wanted, if_range, status)
             if status == 416:
-                assert dict(headers)["Content-Range"] == direct.headers["content-range"] == "bytes */%d" % SIZE
+                assert dict(headers)["Content-Range"] == direct.headers["content-range"] == "bytes */%d" % size
                 continue
             assert body == direct.body and lines(headers) == lines(direct.headers.items()), (wanted, if_range, headers)
             assert "Last-Modified" in dict(headers), "the cloud sent it, not nginx"
@@ -102,7 +107,7 @@ def check_the_cloud_answers_if_nginx_cannot_send(nginx, url, site):
     assert status == 403 and "not signed" in json.loads(body)["error"]
     status, _, body = nginx.request("GET", url[:-1] + ("A" if url[-1] != "A" else "B"), {})
     assert status == 403 and "wrong" in json.loads(body)["error"]
-    [file] = [path for path in site.images.folder.rglob("*") if path.is_file()]
+    [file] = [path for path in site.images.folder.rglob("*") if path.is_file() and path.stat().st_size == SIZE]
     file.rename(file.with_suffix(".away"))
     status, headers, body = nginx.request("GET", url, {})
     assert status == 503 and dict(headers)["Retry-After"] == "30" and "error" in json.loads(body)

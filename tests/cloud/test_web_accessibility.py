@@ -13,6 +13,7 @@ from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.rollout import fleet_samples
 from ioto_tools.cloud.site.site import Site
 from ioto_tools.cloud.web import pages
+from packed_release import store_packed
 from starlette.routing import Mount
 
 pytestmark = [needed, pytest.mark.sweep]
@@ -76,7 +77,9 @@ def filled(tmp_path, serve):
     webhooks.new(site, "https://hooks.test/", ["release.stopped"])
     (tmp_path / "image.bin").write_bytes(esp_image(b"new", 20_000))
     said = {"age": "none", "stop": "50% after 5", "policy": "device.version < update.version && region == 'eu'"}
-    publish(site, tmp_path / "image.bin", "thermo", "1.1.0", said=said)
+    update = publish(site, tmp_path / "image.bin", "thermo", "1.1.0", said=said)[0]["id"]
+    store_packed(site, update, esp_image(b"new", 20_000))
+    store_packed(site, update, esp_image(b"new", 20_000), esp_image(b"old", 20_000), "failed", reason="not smaller")
     _, address = serve()
     devices = [Device(address, "D%d" % n) for n in range(8)]
     states = ("downloading", "staged", "confirmed", "failed", "rolled_back", "deferred")
