@@ -1,5 +1,6 @@
 """Each example in examples/ works as described, on the virtual board or as a process on Linux."""
 
+import ast
 import io
 import json
 import re
@@ -51,6 +52,17 @@ def test_exception_before_the_agent_is_created_resets_the_board(tmp_path, main):
     rig.board.write_files({"ioto.json": b"{}"})
     run = rig.run(until_s=120, max_boots=3)
     assert run.ended == "boots" and run.console.count("ConfigError") == 3, run.console
+
+
+def test_an_exception_in_the_application_ends_main():
+    """main() awaits its tasks: nobody would see the exception of a task that it only creates."""
+    paths = [ROOT / "main.py", ROOT / "tools/ioto_tools/demo/board/main.py", *EXAMPLES.glob("*/main.py")]
+    texts = [path.read_text() for path in paths] + [README]
+    mains = [each for text in texts for each in ast.parse(text).body if getattr(each, "name", "") == "main"]
+    assert len(mains) == len(texts)
+    for main in mains:
+        called = [ast.unparse(each.func) for each in ast.walk(main) if isinstance(each, ast.Call)]
+        assert "asyncio.create_task" not in called, ast.unparse(main)
 
 
 def test_blink(tmp_path):

@@ -9,6 +9,8 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from linux_host import GOOD, IMAGE, RESTART, Host, Served, keep, kept
@@ -37,7 +39,7 @@ def cloud(tmp_path):
 
 @pytest.fixture
 def host(tmp_path, cloud):
-    """host(script, ...) creates a device; processes that still run are killed at the end."""
+    """host(script, ...) creates a device; its process is killed at the end, and none may remain."""
     made = []
 
     def make(does="echo continue", **options):
@@ -47,6 +49,17 @@ def host(tmp_path, cloud):
     yield make
     for each in made:
         each.kill()
+        assert processes_in(each.root) == []
+
+
+def processes_in(folder):
+    """The command lines of the processes whose current folder is `folder` or in it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found.append((process / "cmdline").read_bytes())
+    return found
 
 
 # ---- output of the script

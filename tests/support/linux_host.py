@@ -149,7 +149,8 @@ class Host:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
     def start(self):
-        """Start a process; until() and ended() read its output."""
+        """Start a process, after an earlier one was killed; until() and ended() read its output."""
+        self.kill()
         command = [MICROPYTHON] + (["-X", "heapsize=" + self.heap] if self.heap else []) + ["main.py"]
         self.console, self.lines = "", queue.Queue()
         self.process = subprocess.Popen(

@@ -35,7 +35,6 @@ def update(data, staged):
 
 async def main():
     made = agent(listener=lambda level, message: print(level + ":", message))
-    asyncio.create_task(blink())
     rWatch("device:update", update)
     rWatch("device:update:progress", progress)
     rWatch("device:update:available", lambda data, offer: tell("device:update:available: version", offer["version"]))
@@ -43,7 +42,7 @@ async def main():
     rWatch("device:rollback", lambda data, e: tell("device:rollback:", e))
     rWatch("device:confirmed", lambda data, version: tell("device:confirmed: version", version))
     rWatch("device:selftest", lambda data, arg: True)
-    await made.run()
+    await asyncio.gather(made.run(), blink())
 
 
 run(main())
