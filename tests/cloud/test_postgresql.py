@@ -54,7 +54,16 @@ def test_transactions_work_again_after_a_server_outage(opened, postgresql):
         assert database.write(one) == database.read(one) == 1
 
 
-def test_connections_from_before_a_server_restart_are_replaced_without_an_error(opened, postgresql):
+@pytest.mark.parametrize("noticed", (True, False))
+def test_connections_from_before_a_server_restart_are_replaced_without_an_error(
+    opened, postgresql, monkeypatch, noticed
+):
+    """Not `noticed`: as if a firewall had dropped the idle connections, so that they still seem to be open."""
+    from ioto_tools.cloud.storage import postgresql as module
+
+    monkeypatch.setattr(module, "IDLE_S", 60 if noticed else 0)
+    if not noticed:
+        monkeypatch.setattr(module.asyncpg.Connection, "is_closed", lambda connection: False)
     url = postgresql.database()
     database = opened(url)
     with ThreadPoolExecutor(CONNECTIONS) as pool:  # uses all connections at once

@@ -22,6 +22,7 @@ Arguments = TypeVarTuple("Arguments")
 CONNECTIONS = 10  # maximum per process
 CONNECT_S = 5
 ANSWER_S = 20  # limit for a transaction of a server; longer than the other time limits
+IDLE_S = 1  # a connection that was not used for this time is checked before its next transaction
 QUIET_S = 2  # for this time after a timeout, all transactions fail immediately
 LOCK = 0x696F746F  # "ioto"
 _PERMANENT = ("22", "23", "25006", "42")  # SQLSTATE prefixes of permanent errors; all others may be temporary
@@ -48,10 +49,11 @@ class Postgresql:
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_timeout=CONNECT_S,
-            pool_pre_ping=True,
             hide_parameters=True,
         )
         sa.event.listen(self._engine.sync_engine, "handle_error", self._translate_error)
+        sa.event.listen(self._engine.sync_engine, "checkin", _note_use)
+        sa.event.listen(self._engine.sync_engine, "checkout", _check_connection)
         self._snapshot = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="postgresql", daemon=True)
@@ -106,12 +108,28 @@ class Postgresql:
             return await conn.run_sync(function, *arguments)
 
     def _translate_error(self, context: sa.ExceptionContext) -> Unavailable | None:
-        if context.is_pre_ping:  # the connection is from before a server outage: the pool opens another
+        if isinstance(context.original_exception, asyncio.CancelledError):  # at the time limit: _run() translates it
             return None
         state = getattr(context.original_exception, "sqlstate", None) or ""
         if not state.startswith(_PERMANENT):
             return Unavailable("%s: %s" % (self.url, context.original_exception))
         return None
+
+
+def _note_use(connection: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _check_connection(connection: Any, record: Any, proxy: Any) -> None:
+    """Make the pool open another connection if this one is from before a server outage."""
+    if connection.driver_connection.is_closed():
+        raise sa.exc.InvalidatePoolError
+    used_at = record.info.get("used_at")  # None: new
+    if used_at is not None and time.monotonic() - used_at >= IDLE_S:
+        try:
+            connection.ping()
+        except Exception as e:
+            raise sa.exc.InvalidatePoolError from e
 
 
 def _as_only_writer(
