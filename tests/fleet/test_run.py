@@ -92,9 +92,15 @@ def test_command_prints_the_statistics(address, tmp_path):
         "--property",
         "memory=128,256",
         "--no-keep-alive",
+        "--download",
+        "whole",
+        "--image",
+        tmp_path / "old.bin",
     )
+    (tmp_path / "old.bin").write_bytes(esp.make_image(60000, "1.0.0"))
     found = json.loads(ioto("fleet", "run", address, "--product", "SIMPRODUCT", "--json", *options))
     assert set(found) == {"answers", "reports", "versions", "devices", "faults", "bytes", "files"}
+    assert all(size == 60000 * count for count, size in found["files"].values()) and not found["faults"]
     assert (
         sum(found["versions"].values()) == 5 == sum(found["devices"].values())
         and found["answers"][0]["kind"] == "register"
