@@ -6,10 +6,12 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 from cloud_under_test import PRODUCT, call, esp_image
+from ioto_tools.cloud.http import json_log
 from ioto_tools.cloud.operators import control
 from ioto_tools.cloud.site import housekeeping
 from ioto_tools.cloud.storage import sqlite
@@ -78,12 +80,20 @@ def test_access_log_has_each_response_and_no_secret(serve, tmp_path, capfd):
     assert "secret" not in "".join(lines) and "/web/sign-in" in lines[1]
 
 
+def test_a_traceback_is_in_its_json_line():
+    try:
+        raise ValueError("a\nb")
+    except ValueError:
+        record = logging.LogRecord("ioto", logging.ERROR, "", 1, "failed: %s", ("x\ny",), sys.exc_info())
+    line = json_log.JsonLines().format(record)
+    assert "\n" not in line and json.loads(line)["exception"].startswith("Traceback (most recent call last):\n")
+    assert (json.loads(line)["level"], json.loads(line)["message"]) == ("error", "failed: x\ny")
+
+
 @pytest.mark.sweep
 def test_log_as_json_lines(serve, tmp_path, capfd):
-    """Every line is a JSON object, including tracebacks and the lines of uvicorn."""
+    """Every line is a JSON object, including the lines of uvicorn."""
     _, address = serve("--data", str(tmp_path / "site"), "--access-log", "--log-format", "json")
-    (tmp_path / "site" / "cloud.db").rename(tmp_path / "away.db")
-    (tmp_path / "site" / "cloud.db").mkdir()
     connection = http.client.HTTPConnection(urlsplit(address).netloc)
     connection.request("GET", "/image/X?expires=9&signature=secret")
     connection.getresponse().read()
