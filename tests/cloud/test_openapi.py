@@ -71,9 +71,8 @@ def test_a_few_requests_to_every_operation(cloud_with_device):
 
 @pytest.mark.sweep
 def test_many_requests_to_every_operation(cloud_with_device, kind):
-    fuzz(
-        *cloud_with_device, examples=120 if isinstance(kind, InFolder) else 50
-    )  # fewer on servers: results depend more on the request than on the database
+    # Fewer on servers: results depend more on the request than on the database.
+    fuzz(*cloud_with_device, examples=60 if isinstance(kind, InFolder) else 25)
 
 
 def test_document_matches_the_table():

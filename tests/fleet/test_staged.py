@@ -150,8 +150,8 @@ def test_percentage_limit_and_rate_admit_only_allowed_devices(world):
 
 
 @pytest.mark.sweep
-def test_percentage_limit_and_rate_with_twenty_thousand_devices(world):
-    check_steps(world, 20_000, None)
+def test_percentage_limit_and_rate_with_eight_thousand_devices(world):
+    check_steps(world, 8000, None)
 
 
 @pytest.mark.parametrize("terms, allowed", [
