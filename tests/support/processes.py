@@ -15,7 +15,9 @@ import psutil
 
 def workers(process):
     """The ids of the worker processes, without the resource tracker of multiprocessing, which is also a child."""
-    return {child.pid for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())}
+    children = psutil.Process(process.pid).children()
+    live = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return {child.pid for child in live if "spawn_main" in " ".join(child.cmdline())}
 
 
 def until(true, what, within_s=60):

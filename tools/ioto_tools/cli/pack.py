@@ -58,7 +58,7 @@ def _pack(envelope: bytes, image: bytes, base: bytes, path: str) -> None:
     from ioto_tools.image.pack import pack as pack_image
     from ioto_tools.image.unpack import unpack as unpack_image
 
-    with pack_errors(path), _progress_bar(os.path.basename(path)) as progress:
+    with pack_errors(path), progress_bar(os.path.basename(path)) as progress:
         raw = pack_image(image, base, progress)
         if unpack_image(raw, base) != image:
             raise PackError("does not unpack to the image: please report this")
@@ -127,7 +127,7 @@ def pack_errors(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def _progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """Yield progress(done, total), which draws a bar on a terminal."""
     from rich.console import Console
     from rich.progress import Progress

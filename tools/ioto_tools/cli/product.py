@@ -1,14 +1,16 @@
 """`ioto product`: thin wrappers around ioto_tools.cloud."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ioto_tools.cloud.http.errors import CloudError
 from ioto_tools.cloud.operators import overview
-from ioto_tools.cloud.releases import deletion, retention
+from ioto_tools.cloud.releases import deletion, packed, retention
 from ioto_tools.cloud.releases import publish as publishing
 from ioto_tools.cloud.site import fleet_overview
+from ioto_tools.cloud.storage.tables import Row
 
 from .options import RenamedOption, data_option, json_option, yes_option
 from .output import ago, pluralize, print_json, print_table
@@ -52,13 +54,17 @@ def product_new(name: str, id: str | None, claim_by_hand: bool, data: str, json:
 
 
 class _Number(click.ParamType):
-    """A number of images, or `all`."""
+    """A number or a word, which `parse` converts; None is returned as -1, because click takes None for no option."""
 
     name = "N"
 
+    def __init__(self, parse: Callable[[str], int | None]) -> None:
+        self.parse = parse
+
     def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> int:
         try:
-            return retention.parse_keep_images(value) or 0
+            found = self.parse(value)
+            return -1 if found is None else found
         except CloudError as e:
             self.fail(str(e), param, context)
 
@@ -67,30 +73,50 @@ class _Number(click.ParamType):
 @click.argument("name")
 @click.option(
     "--keep-images",
-    type=_Number(),
-    required=True,
+    type=_Number(retention.parse_keep_images),
     help="Archive older releases that no device uses, after each publication and every hour: only the N highest "
     "versions keep their images. `all` keeps all images.",
 )
+@click.option(
+    "--packed-bases",
+    type=_Number(packed.parse_packed_bases),
+    help="Make deltas of each release from the N images that most devices run; 0: only a compressed file. `none` makes "
+    "no packed files.",
+)
 @data_option
 @json_option
-def product_set(name: str, keep_images: int, data: str, json: bool) -> None:
+def product_set(name: str, keep_images: int | None, packed_bases: int | None, data: str, json: bool) -> None:
     """Change the product NAME (or its id).
 
     A release that a device runs, is pinned to, or may still apply is not archived, and neither are cancelled releases
     above the N-th. An archived release is never offered again, and its image is deleted; its history is kept.
     """
+    if keep_images is None and packed_bases is None:
+        raise click.UsageError("nothing to change: give --keep-images or --packed-bases")
+    found: Row = {}
     with open_site(data) as site:
-        found = retention.set_keep_images(site, name, keep_images or None)
+        if keep_images is not None:
+            found |= retention.set_keep_images(site, name, keep_images if keep_images > 0 else None)
+        if packed_bases is not None:
+            found |= packed.set_packed_bases(site, name, packed_bases if packed_bases >= 0 else None)
     if json:
         print_json(found)
-        return
-    if not keep_images:
-        click.echo("product %s keeps all images" % found["name"])
-        return
-    click.echo("product %s keeps its newest %s" % (found["name"], pluralize(keep_images, "image")))
-    if surplus := found["surplus"]:
-        click.echo("to be archived within an hour by a running server: %s" % printable(", ".join(surplus)))
+    else:
+        _print_settings(found)
+
+
+def _print_settings(found: Row) -> None:
+    """Print the settings that were changed."""
+    if "keep_images" in found:
+        kept = found["keep_images"]
+        words = "its newest " + pluralize(kept, "image") if kept else "all images"
+        click.echo("product %s keeps %s" % (found["name"], words))
+        if surplus := found["surplus"]:
+            click.echo("to be archived within an hour by a running server: %s" % printable(", ".join(surplus)))
+    if "packed_bases" in found:
+        bases = found["packed_bases"]
+        words = "no packed files" if bases is None else "a compressed file and up to %s" % pluralize(bases, "delta")
+        click.echo("each release of product %s gets %s" % (found["name"], words))
 
 
 @product.command("keys")

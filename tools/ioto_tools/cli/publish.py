@@ -58,6 +58,11 @@ if TYPE_CHECKING:
     help="Publish IMAGE, but do not offer it to devices before `ioto updates approve`.",
 )
 @click.option(
+    "--begin-at-once",
+    is_flag=True,
+    help="Offer IMAGE to devices before its packed files are made. Otherwise, it waits for them, an hour at most.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Publish nothing; show how many stored devices would be offered it, and why others not.",
@@ -75,6 +80,7 @@ def publish(
     description: str,
     disabled: bool,
     approve_by_hand: bool,
+    begin_at_once: bool,
     dry_run: bool,
     data: str,
     json: bool,
@@ -109,7 +115,7 @@ def publish(
                 return _print_dry_run(
                     publishing.dry_run(site, path, product, version, progress=advance, **arguments), json
                 )
-            arguments.update(enabled=not disabled, by_hand=approve_by_hand)
+            arguments.update(enabled=not disabled, by_hand=approve_by_hand, begin_at_once=begin_at_once)
             published, new = publishing.publish(site, path, product, version, progress=advance, **arguments)
         found = overview.update(site, published["id"])
         warnings = term_warnings.of_update(site, found)
@@ -128,6 +134,8 @@ def _print_published(found: Row, new: bool) -> None:
     for command, waits in (("enable", not found["enabled"]), ("approve", found["state"] == "awaiting")):
         if waits:
             click.echo("not offered yet: `ioto updates %s %s@%s`" % (command, found["product"], found["version"]))
+    if found["status"] == "packing":
+        click.echo("not offered yet: its packed files are being made; --begin-at-once does not wait for them")
 
 
 def _print_dry_run(found: dict[str, Any], json: bool) -> None:

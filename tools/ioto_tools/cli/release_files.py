@@ -24,6 +24,16 @@ def print_files(found: Row) -> None:
     click.echo("packed files have saved %d bytes so far" % found["saved"])
 
 
+def print_made(made: Row) -> None:
+    """Print the result of making.make_next()."""
+    what = "delta from the image %s" % made["base"][:12] if made["base"] else "compressed"
+    if made["state"] == "made":
+        percent = 100 * made["size"] / made["own_bytes"]
+        click.echo("%s: %d bytes, %.1f %% of the whole image" % (what, made["size"], percent))
+    else:
+        click.echo("%s: not made: %s" % (what, made["reason"]))
+
+
 def _file(file: Row) -> str:
     if file["kind"] == "delta":
         return "delta from %s" % (file["base_version"] or file["base"][:12])

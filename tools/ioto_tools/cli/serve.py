@@ -108,6 +108,12 @@ from .output import pluralize, print_json
     type=click.IntRange(1),
     help="Maximum number of connections from one address; this does not limit a proxy on this machine.",
 )
+@click.option(
+    "--packing/--no-packing",
+    default=True,
+    show_default=True,
+    help="Make packed files of new releases, in a process of low priority; or leave this to other servers of the site.",
+)
 @click.option("--access-log", is_flag=True, help="Log each response to standard error.")
 @click.option(
     "--log-format",
@@ -132,6 +138,7 @@ def serve(
     workers: int,
     connections: int,
     per_address: int,
+    packing: bool,
     access_log: bool,
     log_format: str,
     json: bool,
@@ -143,6 +150,7 @@ def serve(
     from ioto_tools.cloud.app import create_app  # only this command needs a web server
     from ioto_tools.cloud.http.server import Options
     from ioto_tools.cloud.http.server import serve as run
+    from ioto_tools.cloud.packing.service import Service
 
     if bool(certificate) != bool(key):
         raise click.UsageError("--certificate and --key must be given together")
@@ -157,13 +165,10 @@ def serve(
             found = {"address": address, "page": address + "/web/", "data": str(data), "public_url": public_url}
             print_json({**found, **_storage(data), "workers": workers, "warnings": warnings})
         else:
-            click.echo(
-                "device cloud at %s, web page at %s/web/, data in %s (Ctrl-C stops it)" % (address, address, data)
-            )
-            for name, where in _storage(data).items():
-                click.echo("  %s: %s" % (name, where))
-            click.echo("  %s of up to %d connections" % (pluralize(workers, "worker"), connections))
+            _print_ready(address, data, workers, connections)
         sys.stdout.flush()
+        if packing:
+            service.start()
 
     try:
         make_app = partial(
@@ -177,9 +182,21 @@ def serve(
             new_per_hour=new_devices,
         )
         options = Options(certificate, key, connections, per_address, access_log, log_format == "json")
-        run(make_app, host, port, ready, options, workers, said=lambda text: click.echo(text, err=True))
+        with Service(data, _said, options.json_log) as service:
+            run(make_app, host, port, ready, options, workers, _said)
     except (CloudError, Unavailable) as e:
         raise click.ClickException(str(e)) from e
+
+
+def _said(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _print_ready(address: str, data: str, workers: int, connections: int) -> None:
+    click.echo("device cloud at %s, web page at %s/web/, data in %s (Ctrl-C stops it)" % (address, address, data))
+    for name, where in _storage(data).items():
+        click.echo("  %s: %s" % (name, where))
+    click.echo("  %s of up to %d connections" % (pluralize(workers, "worker"), connections))
 
 
 def _storage(data: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from .failures import print_groups
 from .options import data_option, json_option, product_option, yes_option
 from .output import ago, print_json, print_table
 from .printable import printable
-from .release_files import print_files
+from .release_files import print_files, print_made
 from .rollout_options import pop_terms, print_warnings, resolve_group, terms_options
 from .site import open_site
 from .stages import describe_stage, print_stages
@@ -306,6 +306,37 @@ _add_withdrawal(
     "is cancelled",
     "Cancel UPDATE permanently: it is never offered again.",
 )
+
+
+@updates.command("pack")
+@click.argument("update")
+@data_option
+@json_option
+def pack(update: str, data: str, json: bool) -> None:
+    """Make the packed files of UPDATE (PRODUCT@VERSION or its id) that are missing or have failed.
+
+    A running server makes them by itself, and those of new releases at once. Ctrl-C is safe: the rest is made later.
+    """
+    from ioto_tools.cloud.packing import making, plan
+
+    from .pack import progress_bar
+
+    made = []
+    with open_site(data) as site:
+        release = plan.apply(site, update)
+        while True:
+            with progress_bar("packing") as progress:
+                found = making.make_next(site, release["id"], progress)
+            if found is None:
+                break
+            made.append(found)
+            if not json:
+                print_made(found)
+        files = release_files.of_release(site, release["id"])
+    if json:
+        print_json(files)
+    elif not made:
+        click.echo("no packed file is missing")
 
 
 @updates.command("delete")

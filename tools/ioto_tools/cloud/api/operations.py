@@ -13,7 +13,7 @@ from ..lists import bulk, device_filter, device_list
 from ..lists.export import FORMATS, Export, export
 from ..operators import control, groups, operator_tokens, overview, release_files
 from ..operators import webhooks as hooks
-from ..releases import deletion, retention, term_warnings
+from ..releases import deletion, packed, retention, term_warnings
 from ..releases import publish as publishing
 from ..rules import stages, update_states
 from ..rules.terms import TERMS
@@ -72,6 +72,7 @@ def publish(site: Site, args: Arguments) -> Row:
         enabled=args["enabled"] is not False,
         said=_terms(site, args),
         by_hand=bool(args["by_hand"]),
+        begin_at_once=bool(args["begin_at_once"]),
     )
     return {**_with_doubts(site, made["id"]), "new": new}
 
@@ -276,7 +277,8 @@ def new_link_key(site: Site, args: Arguments) -> Row:
 _PRODUCT = {"product": optional(NAME)}
 _TERMS = {**dict.fromkeys(TERMS, optional(TEXT)), "group": optional({**TEXT, "maxLength": 64})}
 _PUBLISHED = {"version": VERSION, "description": optional(TEXT), "any_file": optional(BOOLEAN), **_TERMS}
-_PUBLISH = {**_PUBLISHED, "enabled": optional(BOOLEAN), "by_hand": optional(BOOLEAN)}
+_PUBLISH = {**_PUBLISHED, "enabled": optional(BOOLEAN), "by_hand": optional(BOOLEAN),
+            "begin_at_once": optional(BOOLEAN)}  # fmt: skip
 _FILTER = {
     name: optional({**TEXT, "maxLength": device_filter.MAX_CHARACTERS, "description": "Only devices " + words})
     for name, words in device_filter.PARAMETERS.items()
@@ -309,8 +311,9 @@ OPERATIONS = (
     Operation("POST", "/products", "admin", products.new_product, "Create a product.",
               body={"name": NAME, "id": optional(NAME), "by_hand": optional(BOOLEAN)}, whole_site=True),
     Operation("PATCH", "/products/{product}", "admin", products.change_product,
-              "Keep the images of only the newest releases (0: of all releases).",
-              body={"keep_images": integer(0, retention.MOST)}),
+              "Set how many releases keep their images (0: all), and how many deltas a release has (-1: none).",
+              body={"keep_images": optional(integer(0, retention.MOST)),
+                    "packed_bases": optional(integer(-1, packed.MOST_BASES))}),
     Operation("GET", "/products/{product}/keys", "read", products.product_keys, "Show which keys signed the releases."),
     Operation("POST", "/products/{product}/keys", "admin", products.add_product_key,
               "Add a public key (PEM), so that its releases are recognized.", body={"public_key": TEXT}),

@@ -24,3 +24,10 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields)
+
+
+def log_to_stderr(json: bool) -> None:
+    """Log to standard error: text, or with `json` JSON Lines."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler])

@@ -23,7 +23,7 @@ from .connection_limits import (
     within_open_file_limit,
 )
 from .errors import CloudError, Refusal
-from .json_log import JsonLines
+from .json_log import log_to_stderr
 from .request_log import AccessLog
 from .timeouts import Timeouts
 
@@ -80,11 +80,7 @@ def _serve(
     ready: Callable[[], None], make_app: Callable[[], Starlette], listening: socket.socket, options: Options
 ) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonLines() if options.json_log else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    )
-    logging.basicConfig(handlers=[handler])
+    log_to_stderr(options.json_log)
     logging.getLogger("ioto.cloud.access").setLevel(logging.INFO if options.access_log else logging.WARNING)
     app = make_app()
     # Uploads go to the disk of the images, not to a small /tmp.

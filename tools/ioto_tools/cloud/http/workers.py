@@ -32,8 +32,8 @@ def run(
     `work` and the arguments must be picklable. ready() is called after every process has called its ready();
     said(text) is called when a process has ended.
     """
-    resource_tracker.ensure_running()  # starting it unblocks Ctrl-C, which _Worker.start() blocks
-    workers = [_Worker(work, arguments) for _ in range(count)]
+    resource_tracker.ensure_running()  # starting it unblocks Ctrl-C, which Worker.start() blocks
+    workers = [Worker(work, arguments) for _ in range(count)]
     try:
         for worker in workers:
             worker.start()
@@ -60,7 +60,7 @@ def run(
             worker.end()
 
 
-class _Worker:
+class Worker:
     """A worker process and its replacements. `pipe` is readable when the process is ready or has ended."""
 
     pipe: Connection
@@ -105,6 +105,13 @@ class _Worker:
             self.process.pid,
             "exit code %d" % code if code >= 0 else signal.Signals(-code).name,
         )
+
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.is_alive()
+
+    def has_failed(self) -> bool:
+        """Has the process ended with an error?"""
+        return self.process is not None and self.process.exitcode not in (None, 0)
 
     def stop(self) -> None:
         if self.process is not None:

@@ -25,7 +25,7 @@ from ..storage.tables import (
     tokens,
 )
 from ..storage.tables import leases as lease_rows
-from . import image_deletion, usage
+from . import image_deletion, packed, usage
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -41,7 +41,7 @@ def delete_release(site: "Site", word: str) -> Row:
     return _without_image(site, *site.database.write(_delete_release, word, site.now_s(), site.who))
 
 
-def _delete_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tuple[Row, bool]:
+def _delete_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tuple[Row, list[str]]:
     row = _locked(conn, word)
     if used := usage.of_release(conn, row):
         raise Conflict(
@@ -51,12 +51,13 @@ def _delete_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tup
     for table in (reports, grants, lease_rows, samples):
         conn.execute(table.delete().where(table.c.release == row["id"]))
     failures.delete_of_release(conn, row["id"])
+    files = packed.drop(conn, row["id"], now_s)
     conn.execute(releases.delete().where(releases.c.id == row["id"]))
     counters.remove(conn, "release " + row["id"])
     change_log.note(conn, now_s)
     detail = {"product": row["product"], "version": row["version"], "checksum": row["checksum"]}
     audit.note(conn, now_s, who, "release.deleted", row["id"], **detail)
-    return row, image_deletion.begin(conn, row["checksum"], now_s)
+    return row, _with_image(conn, row, files, now_s)
 
 
 def archive_release(site: "Site", word: str) -> Row:
@@ -67,23 +68,29 @@ def archive_release(site: "Site", word: str) -> Row:
     return _without_image(site, *site.database.write(_archive_release, word, site.now_s(), site.who))
 
 
-def _archive_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tuple[Row, bool]:
+def _archive_release(conn: sa.Connection, word: str, now_s: int, who: str) -> tuple[Row, list[str]]:
     row = _locked(conn, word)
     if row["archived_s"] is not None:
         raise Conflict("%s %s is archived already" % (row["product_name"], row["version"]))
     return row, archive(conn, row, now_s, who)
 
 
-def archive(conn: sa.Connection, row: Row, now_s: int, who: str, **detail: object) -> bool:
-    """Archive the release `row` (locked); return whether its image is to be deleted (image_deletion.finish())."""
+def archive(conn: sa.Connection, row: Row, now_s: int, who: str, **detail: object) -> list[str]:
+    """Archive the release `row` (locked); return which of its files are to be deleted (image_deletion.finish())."""
     values = {"state": "cancelled", "archived_s": now_s}
     lifecycle.change(conn, row, values, "archived", now_s, who, checksum=row["checksum"], **detail)
-    return image_deletion.begin(conn, row["checksum"], now_s)
+    return _with_image(conn, row, packed.drop(conn, row["id"], now_s), now_s)
 
 
-def _without_image(site: "Site", row: Row, is_last: bool) -> Row:
-    if is_last:
-        image_deletion.finish(site, row["checksum"])
+def _with_image(conn: sa.Connection, row: Row, files: list[str], now_s: int) -> list[str]:
+    """`files`, and the release's image, unless another release has it too."""
+    return [row["checksum"], *files] if image_deletion.begin(conn, row["checksum"], now_s) else files
+
+
+def _without_image(site: "Site", row: Row, files: list[str]) -> Row:
+    for checksum in files:
+        image_deletion.finish(site, checksum)
+    is_last = row["checksum"] in files
     return {"update": row["id"], "product": row["product_name"], "version": row["version"], "image": is_last}
 
 

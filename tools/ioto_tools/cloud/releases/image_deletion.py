@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ..http.errors import Unavailable
 from ..storage import queries
-from ..storage.tables import image_deletions, releases
+from ..storage.tables import image_deletions, packed_files, releases
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -22,9 +22,10 @@ _log = logging.getLogger("ioto.cloud")
 
 
 def begin(conn: sa.Connection, checksum: str, now_s: int) -> bool:
-    """Begin the deletion of the image. If a release still has it, do nothing and return False."""
+    """Begin the deletion of the image or packed file. If a release still has it, do nothing and return False."""
     has_it = sa.select(releases.c.id).where(releases.c.checksum == checksum, releases.c.archived_s.is_(None))
-    if conn.execute(has_it.limit(1)).first():
+    packed = sa.select(packed_files.c.release).where(packed_files.c.checksum == checksum)
+    if any(conn.execute(found.limit(1)).first() for found in (has_it, packed)):
         return False
     values = {"until_s": now_s + LEASE_S}
     row = queries.upsert(conn, image_deletions).values(checksum=checksum, **values)

@@ -15,7 +15,7 @@ from ..rollout import lifecycle
 from ..rules import selection, stages, terms
 from ..storage import audit, change_log, queries
 from ..storage.tables import Row
-from . import forecast, image_deletion, retention, term_warnings
+from . import forecast, image_deletion, packed, retention, term_warnings
 from .inspection import Inspection, extract_application
 
 if TYPE_CHECKING:
@@ -36,18 +36,31 @@ def publish(
     progress: Progress = lambda n: None,
     said: Terms | None = None,
     by_hand: bool = False,
+    begin_at_once: bool = False,
 ) -> tuple[Row, bool]:
     """Publish the file `path` as `version` of `product` (id or name); return (release's row, True if it is new).
 
     The release manifest of a signed file must have the same version and product; devices verify its signature. `said`:
-    {term: text} of its rollout (terms.py); `by_hand`: no device is offered the release before an operator approves it.
+    {term: text} of its rollout (terms.py); `by_hand`: no device is offered the release before an operator approves it;
+    `begin_at_once`: it does not wait for its packed files.
     Publishing the same file under the same version again changes nothing. `progress(n)` is called when n more bytes
     have been read. CloudError, without any change, if anything is invalid.
     """
     try:
         with open(path, "rb") as file:
             return publish_file(
-                site, file, path, product, version, description, any_file, enabled, progress, said, by_hand
+                site,
+                file,
+                path,
+                product,
+                version,
+                description,
+                any_file,
+                enabled,
+                progress,
+                said,
+                by_hand,
+                begin_at_once,
             )
     except OSError as e:
         raise CloudError("%s: %s" % (e.filename or path, e.strerror or e)) from e
@@ -65,6 +78,7 @@ def publish_file(
     progress: Progress = lambda n: None,
     said: Terms | None = None,
     by_hand: bool = False,
+    begin_at_once: bool = False,
 ) -> tuple[Row, bool]:
     """publish() for the open file `file` (`name` in messages).
 
@@ -76,6 +90,7 @@ def publish_file(
         "description": description,
         "enabled": enabled,
         "state": "awaiting" if by_hand else selection.ACTIVE,
+        "waits_for_packed": not begin_at_once and site.database.read(packed.is_worth_waiting, owner, site.now_s()),
         **rollout,
     }
     inspection = Inspection(extract_application(file, name, any_file), name, owner["id"], version, any_file)

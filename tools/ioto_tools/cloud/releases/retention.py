@@ -66,9 +66,9 @@ def apply(site: "Site", product: str) -> None:
     An image that can't be deleted now is only logged; housekeeping tries again.
     """
     for row in site.database.read(_surplus, product):
-        if site.database.write(_archive, row["id"], site.now_s()):
+        for checksum in site.database.write(_archive, row["id"], site.now_s()):
             try:
-                image_deletion.finish(site, row["checksum"])
+                image_deletion.finish(site, checksum)
             except Unavailable as e:
                 _log.error("%s", e)
 
@@ -89,11 +89,11 @@ def _older(conn: sa.Connection, product: str) -> list[Row]:
     return rows[kept[-1] + 1 :] if len(kept) == owner["keep_images"] else []
 
 
-def _archive(conn: sa.Connection, release: str, now_s: int) -> bool:
-    """Archive the release if it is still surplus; return whether its image is to be deleted."""
+def _archive(conn: sa.Connection, release: str, now_s: int) -> list[str]:
+    """Archive the release if it is still surplus; return which of its files are to be deleted."""
     row = leases.locked(conn, release)
     if row is None or release not in [each["id"] for each in _older(conn, row["product"])]:
-        return False
+        return []
     if usage.of_release(conn, row):
-        return False
+        return []
     return deletion.archive(conn, dict(row), now_s, audit.CLOUD, why="keep_images")

@@ -19,9 +19,23 @@ from ..storage.tables import AnyRow, Row, packed_files, products, releases
 
 _KEPT = ("id", "version", "checksum", "size", "enabled", "state", "percentage", "start_s", "end_s", "age_s")
 _TOLD = ("kind", "notes", "advisory", "no_defer_after_s")
+_PACKING = ("waits_for_packed", "created_s")
 _STAGES = ("stages", "stage", "stage_s", "held")
 _FACTS = ("version", "product", "description", "size")  # what a policy sees as `update`
-_COLUMNS = ("product", "policy", "description", "limit", "rate", "manifest", "chip", "head", *_TOLD, *_STAGES, *_KEPT)
+_COLUMNS = (
+    "product",
+    "policy",
+    "description",
+    "limit",
+    "rate",
+    "manifest",
+    "chip",
+    "head",
+    *_TOLD,
+    *_STAGES,
+    *_PACKING,
+    *_KEPT,
+)
 
 
 KEPT = 10_000  # cached policy results per product
@@ -113,6 +127,7 @@ def release(row: AnyRow) -> Release:
         kept.update(minimum=signed.get("minimum") and semver.parse(signed["minimum"]), expires_s=signed.get("expires"))
     kept.update(image_bytes=signed.get("size", row["size"]), chip=signed.get("chip", row["chip"]))
     kept.update(head=row["head"] and bytes.fromhex(row["head"]), packed=row.get("packed", {}))
+    kept["packing_s"] = _packing_s(row)
     return Release(order=semver.parse(row["version"]), policy=policy.compile(row["policy"]), facts=facts, **kept)
 
 
@@ -124,11 +139,17 @@ def status(row: AnyRow, now_s: int) -> str:
         return "disabled"
     if row["state"] != ACTIVE:
         return row["state"]
+    if selection.is_packing(_packing_s(row), now_s):
+        return "packing"
     expires_s = manifest(row).get("expires")
     if expires_s is not None and now_s > expires_s:
         return "expired"
     why = selection.out_of_schedule(row["start_s"], row["end_s"], now_s)
     return {"early": "scheduled", "late": "ended", None: ACTIVE}[why]
+
+
+def _packing_s(row: AnyRow) -> int | None:
+    return row["created_s"] if row.get("waits_for_packed") else None
 
 
 def manifest(row: AnyRow) -> dict[str, Any]:

@@ -46,8 +46,18 @@ def _accepted(files: Files, image_bytes: int, sent: Properties) -> list[str]:
     """
     if not files:
         return []
-    accepts, slot_bytes = sent.get("accepts"), sent.get("slotSize")
-    if type(accepts) is not list or "packed" not in accepts or type(slot_bytes) is not int or slot_bytes < image_bytes:
+    slot_bytes = sent.get("slotSize")
+    if not _accepts_packed(sent) or type(slot_bytes) is not int or slot_bytes < image_bytes:
         return []
-    image = sent.get("image") if type(sent.get("chip")) is int else COMPRESSED
-    return [base for base in {COMPRESSED, image if type(image) is str else COMPRESSED} if base in files]
+    return [base for base in {COMPRESSED, delta_base(sent) or COMPRESSED} if base in files]
+
+
+def delta_base(sent: Properties) -> str | None:
+    """The image (its SHA-256) from which the device accepts a delta, or None."""
+    image = sent.get("image") if _accepts_packed(sent) and type(sent.get("chip")) is int else None
+    return image if type(image) is str else None
+
+
+def _accepts_packed(sent: Properties) -> bool:
+    accepts = sent.get("accepts")
+    return type(accepts) is list and "packed" in accepts

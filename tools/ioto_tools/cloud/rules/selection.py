@@ -28,6 +28,7 @@ REASONS_NOT_OFFERED = {
     "awaiting": "it awaits approval: `ioto updates approve`",
     "paused": "it is paused: `ioto updates resume`",
     "cancelled": "it is cancelled",
+    "packing": "its packed files are being made, for an hour at most",
     "runs": "the device runs this version",
     "chip": "its image is for another chip",
     "revision": "its image is for other revisions of the chip",
@@ -75,6 +76,7 @@ class Release:
     minimum: SortKey | None = None  # from the signed manifest, parsed like `order`
     expires_s: int | None = None  # from the signed manifest
     packed: Files = field(default_factory=dict)
+    packing_s: int | None = None  # it was published then, and waits for its packed files
 
 
 @dataclass(slots=True)
@@ -109,6 +111,7 @@ class RequestingDevice:
 
 
 Room = Callable[[Release], str | None]  # "limit" or "rate" if the release can't be offered to another device now
+PACKING_S = 3600  # a release waits for its packed files for this time at most
 Decision = tuple[Release, str | None]  # None: the release is offered; otherwise a key of REASONS_NOT_OFFERED
 _Versioned = TypeVar("_Versioned", bound=Mapping[str, Any])
 
@@ -172,6 +175,8 @@ def reason_not_offered(release: Release, asker: RequestingDevice, now_s: int, ro
         return "disabled"
     if release.state != ACTIVE:
         return release.state
+    if is_packing(release.packing_s, now_s):
+        return "packing"
     if release.order == asker.order:
         return "runs"
     if why := _unfit(release, asker, now_s):
@@ -186,6 +191,12 @@ def reason_not_offered(release: Release, asker: RequestingDevice, now_s: int, ro
     if asker.pin is None and release.limited and is_new(asker.known_since_s, release.age_s, now_s):
         return "new"
     return room(release)
+
+
+def is_packing(packing_s: int | None, now_s: int) -> bool:
+    """Does the release still wait for its packed files? `packing_s`: as in Release."""
+    # A time that is far in the future was written with a wrong clock.
+    return packing_s is not None and -PACKING_S < now_s - packing_s < PACKING_S
 
 
 def _unfit(release: Release, asker: RequestingDevice, now_s: int) -> str | None:

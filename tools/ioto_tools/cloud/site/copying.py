@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ..http.errors import CloudError
 from ..images.folder_store import CHUNK_BYTES
 from ..storage.queries import upsert
-from ..storage.tables import Row, metadata, releases
+from ..storage.tables import Row, metadata, packed_files, releases
 from ..storage.transactions import Database
 from .site import Site
 
@@ -207,9 +207,10 @@ def _copy_images(source: Site, target: Site, progress: Progress) -> tuple[int, i
 
 
 def _checksums(conn: sa.Connection) -> dict[str, int]:
-    """The images of all releases that are not archived: {checksum: size}."""
-    found = sa.select(releases.c.checksum, releases.c.size).where(releases.c.archived_s.is_(None))
-    found = found.distinct().order_by(releases.c.checksum)
+    """The images and packed files of all releases that are not archived: {checksum: size}."""
+    own = sa.select(releases.c.checksum, releases.c.size).where(releases.c.archived_s.is_(None))
+    made = sa.select(packed_files.c.checksum, packed_files.c.size).where(packed_files.c.state == "made")
+    found = sa.union(own, made).order_by("checksum")
     return dict(tuple(row) for row in conn.execute(found))
 
 

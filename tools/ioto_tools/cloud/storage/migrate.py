@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ..http.errors import CloudError
 from .tables import metadata
 
-LATEST = "0019"  # the newest file of migrations/versions; tests/cloud/test_migrations.py compares them
+LATEST = "0020"  # the newest file of migrations/versions; tests/cloud/test_migrations.py compares them
 
 
 def revision(conn: sa.Connection) -> str | None:

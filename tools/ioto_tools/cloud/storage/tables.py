@@ -89,7 +89,8 @@ releases = Table(
     Column("kind", String(16), nullable=False, default="feature"),
     Column("notes", Text, nullable=False, default=""),
     Column("advisory", Text, nullable=False, default=""),
-    Column("waits_for_packed", Boolean, nullable=False, default=True),  # it is not offered while a packed file waits
+    # It is not offered before its packed files are made, or selection.PACKING_S after `created_s`.
+    Column("waits_for_packed", Boolean, nullable=False, default=False),
     Column("no_defer_after_s", LONG),  # from this time on, devices do not postpone it
     UniqueConstraint("product", "precedence", name="uq_releases_precedence"),
 )
@@ -108,6 +109,14 @@ packed_files = Table(
     Column("devices", Integer, nullable=False, default=0),  # that ran the base when the file was planned
     Column("made_s", LONG),
     Column("lease_s", LONG),  # a worker is making it until then
+)
+
+# Servers that make packed files (packing/service.py).
+packers = Table(
+    "packers",
+    metadata,
+    Column("server", String(16), primary_key=True),
+    Column("until_s", LONG, nullable=False),  # the server runs until then, unless it renews this
 )
 
 # Public keys that may have signed releases of a product (signing_keys.py).

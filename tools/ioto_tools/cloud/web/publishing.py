@@ -41,7 +41,7 @@ def publish(site: Site, request: PageRequest) -> Redirect:
     release, new = publishing.publish_file(
         site, image.file, image.filename, form.get("product", ""), form.get("version", "").strip(),
         form.get("description", "").strip(), any_file="any_file" in form, said=_terms(site, form),
-        by_hand="by_hand" in form,
+        by_hand="by_hand" in form, begin_at_once="begin_at_once" in form,
     )  # fmt: skip
     return Redirect(link("release", id=release["id"]))
 

@@ -2,7 +2,7 @@
 
 from ...http.errors import CloudError
 from ...operators import overview
-from ...releases import deletion, retention
+from ...releases import deletion, packed, retention
 from ...site.site import Site
 from ..responses import Page, PageRequest, Redirect, link
 
@@ -28,7 +28,7 @@ def act(site: Site, request: PageRequest) -> Redirect:
 def product(site: Site, request: PageRequest) -> Page:
     """The settings of a product, and whether it can be deleted."""
     found = deletion.product_settings(site, request.query.get("id", ""))
-    return Page("product-settings.html", {**found, "most": retention.MOST})
+    return Page("product-settings.html", {**found, "most": retention.MOST, "most_bases": packed.MOST_BASES})
 
 
 def change_product(site: Site, request: PageRequest) -> Redirect:
@@ -36,5 +36,9 @@ def change_product(site: Site, request: PageRequest) -> Redirect:
     if request.form.get("action") == "delete":
         deletion.delete_product(site, word)
         return Redirect("products")
-    found = retention.set_keep_images(site, word, retention.parse_keep_images(request.form.get("keep_images", "all")))
+    if "packed_bases" in request.form:
+        found = packed.set_packed_bases(site, word, packed.parse_packed_bases(request.form["packed_bases"]))
+    else:
+        keep_images = retention.parse_keep_images(request.form.get("keep_images", "all"))
+        found = retention.set_keep_images(site, word, keep_images)
     return Redirect(link("product-settings", id=found["id"]))

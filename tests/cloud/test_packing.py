@@ -1,0 +1,261 @@
+"""Packed files are planned, made once, stored, deleted with their release; a new release waits for them."""
+
+import hashlib
+import random
+
+import pytest
+import sqlalchemy as sa
+from cloud_under_test import PRODUCT, esp_image
+from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.packing import making, plan, service
+from ioto_tools.cloud.releases import deletion, image_deletion, packed, retention
+from ioto_tools.cloud.releases.publish import publish
+from ioto_tools.cloud.rules.selection import PACKING_S
+from ioto_tools.cloud.storage.tables import packed_files, products
+from ioto_tools.image.pack import pack
+from ioto_tools.image.unpack import unpack
+from packed_release import IMAGE, NEW, OLD, Device
+from signing import sealed
+
+
+def files(cloud, update):
+    """{base: the row} of the packed files of a release."""
+    found = sa.select(packed_files).where(packed_files.c.release == update)
+    rows = cloud.site.database.read(lambda conn: conn.execute(found).mappings().all())
+    return {row["base"]: dict(row) for row in rows}
+
+
+def run(cloud):
+    """What the process of low priority does; the number of files made."""
+    plan.apply_all(cloud.site)
+    made = 0
+    while making.make_next(cloud.site):
+        made += 1
+    return made
+
+
+def running(cloud, until_s=100):
+    cloud.site.database.write(service._renew, "server", cloud.site.now_s() + until_s)
+
+
+def setting(cloud, n):
+    cloud.site.database.write(lambda conn: conn.execute(products.update().values(packed_bases=n)))
+
+
+def content(cloud, checksum):
+    with cloud.site.images.open(checksum) as file:
+        return file.read(1 << 20)
+
+
+def test_a_release_waits_for_its_files(cloud):
+    cloud.publish("1.0.0", OLD)
+    device = Device(cloud)
+    device.ask()
+    running(cloud)
+    update = cloud.publish("1.1.0", NEW)["id"]
+    assert overview.update(cloud.site, update)["status"] == "packing"
+    assert device.ask() is None and overview.device(cloud.site, "D1")["offers"][0]["why"] == "packing"
+    plan.apply_all(cloud.site)
+    assert {row["state"] for row in files(cloud, update).values()} == {"waiting"}
+    while making.make_next(cloud.site, update):
+        assert files(cloud, update)[""]["state"] == "made"
+    rows = files(cloud, update)
+    assert {base: row["devices"] for base, row in rows.items()} == {"": 1, IMAGE: 1}
+    assert unpack(content(cloud, rows[""]["checksum"])) == unpack(content(cloud, rows[IMAGE]["checksum"]), OLD) == NEW
+    assert device.ask() == rows[IMAGE]["size"] < rows[""]["size"] < len(NEW)
+    assert overview.update(cloud.site, update)["status"] == "active"
+    assert run(cloud) == 1  # that of 1.0.0
+    assert run(cloud) == 0
+
+
+def test_a_release_waits_only_if_there_is_a_reason(cloud):
+    """For a server that makes the files, for devices that accept them, and for an hour at most."""
+
+    def waits(version, **more):
+        return overview.update(cloud.site, cloud.publish(version, NEW, **more)["id"])["status"] == "packing"
+
+    assert not waits("1.1.0")
+    device = Device(cloud)
+    device.ask()
+    assert not waits("1.2.0")
+    running(cloud, -1)
+    assert not waits("1.3.0")
+    running(cloud)
+    assert waits("1.4.0")
+    setting(cloud, None)
+    assert not waits("1.5.0")
+    setting(cloud, 0)
+    assert waits("1.6.0") and device.ask() and device.offer["version"] == "1.5.0"
+    cloud.now_s += PACKING_S - 1
+    device.ask()
+    assert device.offer["version"] == "1.5.0"
+    cloud.now_s += 1
+    device.ask()
+    assert device.offer["version"] == "1.6.0"
+
+
+def test_a_release_that_begins_at_once(cloud, tmp_path):
+    Device(cloud).ask()
+    running(cloud)
+    (tmp_path / "new.bin").write_bytes(NEW)
+    row, _ = publish(cloud.site, tmp_path / "new.bin", "thermo", "1.1.0", said={"age": "none"}, begin_at_once=True)
+    assert overview.update(cloud.site, row["id"])["status"] == "active"
+    run(cloud)
+    assert files(cloud, row["id"])[""]["state"] == "made"
+
+
+def test_the_bases_are_the_images_of_most_devices(cloud):
+    images = [esp_image(b"%d" % n, 40_000) for n in range(5)]
+    hashes = [hashlib.sha256(image).hexdigest() for image in images]
+    for n, image in enumerate(images):
+        cloud.publish("1.%d.0" % n, image)
+    update = cloud.publish("1.9.0", NEW)["id"]
+    for n, count in enumerate((1, 3, 0, 2, 2)):
+        for each in range(count):
+            Device(cloud, "D%d-%d" % (n, each), image=hashes[n]).ask("1.%d.0" % n)
+    for n, more in enumerate(({"accepts": ["raw"]}, {"accepts": None}, {"chip": None}, {"image": "f" * 64})):
+        for each in range(4):
+            Device(cloud, "E%d-%d" % (n, each), **{"image": hashes[0], **more}).ask()
+    plan.apply_all(cloud.site)
+    assert {base: row["devices"] for base, row in files(cloud, update).items() if base} == {
+        hashes[1]: 3, hashes[3]: 2, hashes[4]: 2
+    }  # fmt: skip
+    setting(cloud, 1)
+    plan.apply_all(cloud.site)
+    assert set(files(cloud, update)) == {"", hashes[1]}
+    setting(cloud, 0)
+    plan.apply_all(cloud.site)
+    assert set(files(cloud, update)) == {""}
+    setting(cloud, 9)
+    plan.apply_all(cloud.site)
+    assert set(files(cloud, update)) == {"", hashes[0], hashes[1], hashes[3], hashes[4]}
+    setting(cloud, None)
+    plan.apply_all(cloud.site)
+    assert not files(cloud, update)
+
+
+def test_only_the_newest_releases_have_packed_files(cloud):
+    """An older file goes when no device downloads it any more. Its content goes with it."""
+    cloud.publish("1.0.0", OLD)
+    updates = [cloud.publish("1.1.0", NEW)["id"]]
+    device = Device(cloud)
+    device.ask()
+    run(cloud)
+    device.ask()
+    other = Device(cloud, "D2")
+    size = other.ask()
+    sums = {base: row["checksum"] for base, row in files(cloud, updates[0]).items()}
+    assert size == files(cloud, updates[0])[IMAGE]["size"]
+    updates += [cloud.publish("1.%d.0" % n)["id"] for n in (2, 3, 4)]
+    plan.apply_all(cloud.site)
+    assert set(files(cloud, updates[0])) == {IMAGE} and not cloud.has_image(sums[""])
+    assert cloud.has_image(sums[IMAGE])
+    with pytest.raises(CloudError, match="only of the 3 newest releases"):
+        plan.apply(cloud.site, updates[0])
+    device.report("confirmed")
+    other.report("confirmed")
+    plan.apply_all(cloud.site)
+    assert not files(cloud, updates[0]) and not cloud.has_image(sums[IMAGE])
+
+
+@pytest.mark.parametrize("how", ["delete", "archive", "retention"])
+def test_packed_files_are_deleted_with_the_release(cloud, how):
+    cloud.publish("1.0.0", OLD)
+    Device(cloud).ask()
+    update = cloud.publish("1.1.0", NEW)["id"]
+    run(cloud)
+    sums = [row["checksum"] for row in files(cloud, update).values()]
+    assert len(sums) == 2 and all(map(cloud.has_image, sums))
+    if how == "retention":
+        cloud.publish("1.2.0")
+        retention.set_keep_images(cloud.site, "thermo", 1)
+        retention.apply_all(cloud.site)
+    else:
+        getattr(deletion, how + "_release")(cloud.site, update)
+    assert not files(cloud, update) and not any(map(cloud.has_image, sums))
+
+
+def test_a_file_of_two_releases_is_deleted_with_the_last_one(cloud):
+    one, two = cloud.publish("1.0.0", NEW)["id"], cloud.publish("1.1.0", NEW)["id"]
+    run(cloud)
+    checksum = files(cloud, one)[""]["checksum"]
+    assert checksum == files(cloud, two)[""]["checksum"]
+    deletion.delete_release(cloud.site, one)
+    assert cloud.has_image(checksum)
+    deletion.delete_release(cloud.site, two)
+    assert not cloud.has_image(checksum)
+
+
+def test_files_that_cannot_be_made(cloud, monkeypatch):
+    """The reason is kept, and the release does not wait."""
+    noise = random.Random(1).randbytes(2000)
+    Device(cloud).ask()
+    running(cloud)
+    for version, image, reason in (
+        ("1.1.0", noise, "not smaller: "),
+        ("1.2.0", pack(NEW), "packed already"),
+        ("1.3.0", b"x" * 70_000, "70000 bytes: an image of more than 65536 is not packed"),
+    ):
+        monkeypatch.setattr(plan, "MOST_BYTES", 65536)
+        (cloud.folder / "any.bin").write_bytes(image)
+        row, _ = publish(cloud.site, cloud.folder / "any.bin", "thermo", version, any_file=True)
+        run(cloud)
+        found = files(cloud, row["id"])[""]
+        assert found["state"] == "failed" and reason in found["reason"] and found["checksum"] is None
+        assert overview.update(cloud.site, row["id"])["status"] == "active"
+    cloud.site.images.delete(row["checksum"])
+    monkeypatch.setattr(plan, "MOST_BYTES", 1 << 20)
+    plan.apply(cloud.site, row["id"])
+    assert making.make_next(cloud.site, row["id"])["reason"].endswith("is missing in the store")
+
+
+def test_a_signed_release_keeps_its_envelope(cloud, tmp_path):
+    path = tmp_path / "signed.bin"
+    path.write_bytes(sealed(NEW, "1.1.0", product=PRODUCT))
+    row, _ = publish(cloud.site, path, "thermo", "1.1.0")
+    run(cloud)
+    found = content(cloud, files(cloud, row["id"])[""]["checksum"])
+    assert found[:4096] == path.read_bytes()[:4096] and unpack(found[4096:]) == NEW
+
+
+def test_one_worker_makes_a_file(cloud):
+    """Another one takes it when the lease of a killed worker has ended."""
+    update = cloud.publish("1.1.0", NEW)["id"]
+    plan.apply_all(cloud.site)
+    with pytest.raises(KeyboardInterrupt):
+        making.make_next(cloud.site, progress=interrupt)
+    job = cloud.site.database.write(making._take, None, cloud.site.now_s())
+    assert job.release == update and making.make_next(cloud.site) is None
+    cloud.now_s += making.LEASE_S - 1
+    assert making.make_next(cloud.site) is None
+    cloud.now_s += 1
+    assert making.make_next(cloud.site)["state"] == "made"
+    checksum = files(cloud, update)[""]["checksum"]
+    cloud.site.database.write(making._update, job, {"state": "failed", "reason": "late"}, cloud.site.now_s())
+    assert files(cloud, update)[""]["checksum"] == checksum
+
+
+def interrupt(done, size):
+    raise KeyboardInterrupt
+
+
+def test_a_lost_file_is_made_again(cloud):
+    update = cloud.publish("1.1.0", NEW)["id"]
+    run(cloud)
+    checksum = files(cloud, update)[""]["checksum"]
+    cloud.kind.spoil(cloud.site, checksum, None)
+    plan.restore_lost(cloud.site)
+    assert files(cloud, update)[""]["state"] == "waiting" and run(cloud) == 1 and cloud.has_image(checksum)
+
+
+def test_no_file_is_made_while_its_content_is_being_deleted(cloud):
+    one = cloud.publish("1.1.0", NEW)["id"]
+    run(cloud)
+    checksum = files(cloud, one)[""]["checksum"]
+    cloud.site.database.write(lambda conn: packed.drop(conn, one, cloud.now_s))
+    plan.apply_all(cloud.site)
+    with pytest.raises(Unavailable, match="is being deleted"):
+        making.make_next(cloud.site)
+    image_deletion.finish(cloud.site, checksum)
+    assert run(cloud) == 1 and cloud.has_image(checksum)

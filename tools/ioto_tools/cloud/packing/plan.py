@@ -1,0 +1,185 @@
+"""Plans packed files: of the newest releases, a compressed file, and deltas from the images that most devices run."""
+
+import itertools
+import json
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from ..http.errors import CloudError, Unavailable
+from ..operators import overview
+from ..releases import image_deletion, packed
+from ..rollout import catalogue
+from ..rules import selection
+from ..rules.packed_files import COMPRESSED, delta_base
+from ..rules.update_states import OPEN
+from ..storage import change_log, queries
+from ..storage.tables import AnyRow, Row, devices, grants, packed_files, products
+
+if TYPE_CHECKING:
+    from ..site.site import Site
+
+RELEASES = 3  # the newest releases of a product that have packed files
+MOST_BYTES = 16 << 20  # of an image: a larger one is not packed, because this would take gigabytes of memory
+_AT_ONCE = 1000  # maximum number of devices read in one transaction
+Counts = Counter[str]  # {SHA-256 of an image: number of devices that run it}
+
+
+def is_due(conn: sa.Connection, now_s: int) -> bool:
+    """Has a release no plan yet?"""
+    planned = set(conn.execute(sa.select(packed_files.c.release).where(packed_files.c.base == COMPRESSED)).scalars())
+    return any(row["id"] not in planned for product in _packing(conn) for row in _newest(conn, product["id"]))
+
+
+def apply_all(site: "Site") -> None:
+    """Plan the packed files of all products, and delete those that are no longer wanted."""
+    for product in site.database.read(queries.all_products):
+        if product["packed_bases"] is not None:
+            counts = count_images(site, product["id"])
+            for row in site.database.read(_newest, product["id"]):
+                _finish(site, site.database.write(_plan, row["id"], counts, site.now_s()))
+        _finish(site, site.database.write(_drop_others, product["id"], site.now_s()))
+
+
+def apply(site: "Site", word: str) -> Row:
+    """Plan the packed files of the update `word` (its id, or PRODUCT@VERSION), and let failed ones be made again.
+
+    Return the release's row. CloudError if it is too old for packed files, or its product has none.
+    """
+    release = site.database.read(overview.find_release, word)
+    product = site.database.read(queries.product_by_id, release["product"])
+    newest = site.database.read(_newest, release["product"])
+    if product is None or product["packed_bases"] is None or release["id"] not in [row["id"] for row in newest]:
+        raise CloudError(
+            "%s: no packed files are made of it: only of the %d newest releases of a product that are not cancelled, "
+            "and only if the product's setting --packed-bases is not none" % (release["version"], RELEASES)
+        )
+    failed = packed_files.c.state == "failed"
+    _finish(site, site.database.write(packed.drop, release["id"], site.now_s(), failed))
+    counts = count_images(site, release["product"])
+    _finish(site, site.database.write(_plan, release["id"], counts, site.now_s()))
+    return release
+
+
+def count_images(site: "Site", product: str) -> Counts:
+    """Count the devices of the product that accept a delta, by the image that they run."""
+    counts: Counts = Counter()
+    after = ""
+    while rows := site.database.read(_devices, product, after):
+        after = rows[-1][0]
+        for _, text in rows:
+            base = delta_base(json.loads(text))
+            if base:
+                counts[base] += 1
+    return counts
+
+
+def _devices(conn: sa.Connection, product: str, after: str) -> list[tuple[str, str]]:
+    able = devices.c.product == product, devices.c.removed_s.is_(None), devices.c.properties.contains('"packed"')
+    found = sa.select(devices.c.key, devices.c.properties).where(*able, devices.c.key > after)
+    return [tuple(row) for row in conn.execute(found.order_by(devices.c.key).limit(_AT_ONCE))]
+
+
+def _packing(conn: sa.Connection) -> list[Row]:
+    found = sa.select(products).where(products.c.packed_bases.is_not(None))
+    return [dict(row) for row in conn.execute(found).mappings()]
+
+
+def _newest(conn: sa.Connection, product: str) -> list[Row]:
+    """The releases of the product that have packed files, highest version first."""
+    rows = [row for row in queries.releases_of(conn, product) if row["state"] != "cancelled"]
+    return selection.sort_newest_first(rows)[:RELEASES]
+
+
+def _plan(conn: sa.Connection, release: str, counts: Counts, now_s: int) -> list[str]:
+    """Plan the release's files; return the checksums of the files to be deleted."""
+    row = queries.release(conn, release)
+    if row is None or row["state"] == "cancelled":  # meanwhile
+        return []
+    product = queries.product_by_id(conn, row["product"])
+    bases = {COMPRESSED: counts.total(), **_bases(conn, row, counts, (product or {}).get("packed_bases") or 0)}
+    there = set(conn.execute(sa.select(packed_files.c.base).where(packed_files.c.release == release)).scalars())
+    for base in bases.keys() - there:
+        conn.execute(packed_files.insert().values(release=release, base=base, devices=bases[base], **_state(row)))
+    dropped = packed.drop(conn, release, now_s, packed_files.c.base.not_in(bases), _unused(release))
+    if bases.keys() - there or row["waits_for_packed"]:
+        packed.end_wait(conn, release, now_s)
+    return dropped
+
+
+def _bases(conn: sa.Connection, release: Row, counts: Counts, most: int) -> dict[str, int]:
+    """{image: number of its devices} of the lower releases that most devices run, at most `most`."""
+    order = selection.sort_newest_first(queries.releases_of(conn, release["product"]))
+    versions = [row["id"] for row in order]
+    lower = order[versions.index(release["id"]) + 1 :]
+    images = {
+        catalogue.image_checksum(row)
+        for row in lower
+        if row["archived_s"] is None and row["size"] <= MOST_BYTES
+    }  # fmt: skip
+    images.discard(catalogue.image_checksum(release))
+    if release["size"] > MOST_BYTES:
+        return {}
+    ranked = sorted(((counts[image], image) for image in images if counts[image]), reverse=True)
+    return {image: n for n, image in itertools.islice(ranked, most)}
+
+
+def _state(release: AnyRow) -> Row:
+    if release["size"] <= MOST_BYTES:
+        return {"state": "waiting", "reason": ""}
+    reason = "%d bytes: an image of more than %d is not packed" % (release["size"], MOST_BYTES)
+    return {"state": "failed", "reason": reason}
+
+
+def _unused(release: str) -> sa.ColumnElement[bool]:
+    """No device is downloading the packed file of the release."""
+    using = sa.select(grants.c.file).where(
+        grants.c.release == release, grants.c.state.in_(OPEN), grants.c.file.is_not(None)
+    )
+    return packed_files.c.base.not_in(using)
+
+
+def _drop_others(conn: sa.Connection, product: str, now_s: int) -> list[str]:
+    """Delete the packed files of the product's releases that have none any more; return the files to be deleted."""
+    owner = queries.product_by_id(conn, product)
+    kept = [row["id"] for row in _newest(conn, product)] if owner and owner["packed_bases"] is not None else []
+    found = []
+    for row in queries.releases_of(conn, product):
+        if row["id"] not in kept:
+            found += packed.drop(conn, row["id"], now_s, _unused(row["id"]))
+            if row["waits_for_packed"]:
+                packed.end_wait(conn, row["id"], now_s)
+    return found
+
+
+def _finish(site: "Site", checksums: list[str]) -> None:
+    for checksum in checksums:
+        try:
+            image_deletion.finish(site, checksum)
+        except Unavailable:  # housekeeping completes the deletion
+            pass
+
+
+def restore_lost(site: "Site") -> None:
+    """Let the packed files be made again that are missing in the store."""
+    for release, base, checksum in site.database.read(_made):
+        try:
+            site.images.open(checksum).close()
+        except FileNotFoundError:
+            site.database.write(make_again, release, base, checksum, site.now_s())
+
+
+def _made(conn: sa.Connection) -> list[tuple[str, str, str]]:
+    files = packed_files.c
+    found = sa.select(files.release, files.base, files.checksum).where(files.state == "made")
+    return [tuple(row) for row in conn.execute(found)]
+
+
+def make_again(conn: sa.Connection, release: str, base: str, checksum: str, now_s: int) -> None:
+    """Let the packed file be made again, unless it has another checksum by now."""
+    files = packed_files.c
+    which = files.release == release, files.base == base, files.checksum == checksum
+    values: Row = {"state": "waiting", "checksum": None, "size": None, "lease_s": None}
+    conn.execute(packed_files.update().where(*which).values(values))
+    change_log.note(conn, now_s)

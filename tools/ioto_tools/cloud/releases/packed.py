@@ -1,0 +1,77 @@
+"""Packed files of releases: whether a publication waits for them, and their deletion. packing/ makes them."""
+
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from ..http.errors import CloudError
+from ..operators import overview
+from ..rules.selection import PACKING_S
+from ..storage import audit, change_log
+from ..storage.tables import Row, devices, packed_files, packers, products, releases
+from . import image_deletion
+
+if TYPE_CHECKING:
+    from ..site.site import Site
+
+MOST_BASES = 20  # deltas of a release that a product can be set to have
+
+
+def parse_packed_bases(text: str) -> int | None:
+    """The number of deltas of each release in `text`; None for `none`. CloudError if it is invalid."""
+    if text.strip() == "none":
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:9]) <= MOST_BASES):
+        raise CloudError("packed bases: %s: expected: a number from 0 to %d, or none" % (text[:40], MOST_BASES))
+    return int(text)
+
+
+def set_packed_bases(site: "Site", word: str, n: int | None) -> Row:
+    """Let each new release of the product have deltas from at most `n` images; None: no packed files.
+
+    Files that exist are added or deleted within an hour, or with the next release. Return {id, name, packed_bases}.
+    """
+    return site.database.write(_set_packed_bases, word, n, site.now_s(), site.who)
+
+
+def _set_packed_bases(conn: sa.Connection, word: str, n: int | None, now_s: int, who: str) -> Row:
+    found = overview.find_product(conn, word)
+    if found["packed_bases"] != n:
+        conn.execute(products.update().where(products.c.id == found["id"]).values(packed_bases=n))
+        audit.note(conn, now_s, who, "product.set", found["id"], name=found["name"], packed_bases=n)
+        change_log.note(conn, now_s)
+    return {"id": found["id"], "name": found["name"], "packed_bases": n}
+
+
+def is_worth_waiting(conn: sa.Connection, product: Row, now_s: int) -> bool:
+    """Is a new release of the product to wait for its packed files?
+
+    Yes if a server makes them, and a device of the product accepts them.
+    """
+    running = packers.c.until_s > now_s, packers.c.until_s < now_s + PACKING_S  # a later time is from a wrong clock
+    if product["packed_bases"] is None or not conn.execute(sa.select(packers.c.server).where(*running)).first():
+        return False
+    here = devices.c.product == product["id"], devices.c.removed_s.is_(None)
+    able = sa.select(devices.c.key).where(*here, devices.c.properties.contains('"packed"'))
+    return conn.execute(able.limit(1)).first() is not None
+
+
+def end_wait(conn: sa.Connection, release: str, now_s: int) -> None:
+    """Let the release be offered, unless one of its packed files still waits to be made."""
+    waiting = sa.select(packed_files.c.base).where(packed_files.c.release == release, packed_files.c.state == "waiting")
+    if not conn.execute(waiting.limit(1)).first():
+        conn.execute(releases.update().where(releases.c.id == release).values(waits_for_packed=False))
+    change_log.note(conn, now_s)
+
+
+def drop(conn: sa.Connection, release: str, now_s: int, *which: sa.ColumnElement[bool]) -> list[str]:
+    """Delete the release's packed files, or those of them with `which`.
+
+    Return the checksums of the files to be deleted with image_deletion.finish().
+    """
+    of_release = packed_files.c.release == release, *which
+    found = conn.execute(sa.select(packed_files.c.checksum).where(*of_release)).scalars().all()
+    if not conn.execute(packed_files.delete().where(*of_release)).rowcount:
+        return []
+    change_log.note(conn, now_s)
+    return [checksum for checksum in set(found) if checksum and image_deletion.begin(conn, checksum, now_s)]
