@@ -63,20 +63,19 @@ class PackedFile:
         self._unpacker = Unpacker(self.header, read_base, *self._group)
 
     async def read(self, reply, block):
-        """Make the next block of the image in `block`. The progress is kept at the start of each group."""
-        before = self._group
+        """Make the next block of the image in `block`. The progress is stored as soon as a group starts."""
+        unpacker = self._unpacker
         try:
-            for view in self._unpacker.block(block):
+            for view in unpacker.block(block):
+                if (unpacker.group or self._group) != self._group:
+                    self._group = unpacker.group
+                    self._download.keep()
+                    await asyncio.sleep_ms(0)
                 await self._download.read(reply, view)
         except OSError:  # the next connection needs the memory, and a new decoder
-            self._group = self._unpacker.group or before
             self._unpacker = None
             raise
         await asyncio.sleep_ms(0)  # between the decoder and an erase
-        self._group = self._unpacker.group
-        if self._group != before:
-            self._download.keep()
-            await asyncio.sleep_ms(0)
 
 
 async def begin(download, head, said):

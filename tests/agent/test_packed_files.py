@@ -12,6 +12,7 @@ from ioto_tools.image import esp
 from ioto_tools.image.pack import pack
 from ioto_tools.virtual_board import Cut
 from ioto_tools.virtual_board.peers import ScriptedServer, http_response
+from pauses import PAUSES, gaps
 from rig import MAIN, Rig, secure
 from signing import pem, sealed
 
@@ -229,6 +230,17 @@ def test_whole_image_after_a_failed_packed_file(tmp_path):
     assert run.slots[-1] == "ota_0" and ("refused", "base_mismatch") in store.states or "base_mismatch" in store.errors
     store.raw = NEW
     store.check_installed(store.run(until_s=1200))
+
+
+@pytest.mark.sweep
+def test_longest_pause_of_another_task(tmp_path):
+    """As of a raw download: one erase, and the work around it."""
+    store = Store(tmp_path, signed, main=PAUSES, **SIGNED)
+    run = store.rig.run(until_s=40)
+    store.check_installed(run)
+    found = gaps(run)
+    print("longest pauses in ms:", found)
+    assert len(found) > 2 and max(found.values()) <= 60, found
 
 
 WITHOUT_DEFLATE = """

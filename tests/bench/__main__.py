@@ -8,8 +8,8 @@ import importlib
 import sys
 
 PARTS = (
-    "agent", "boards", "cloud", "growth", "heap", "images", "lists", "packed", "packed_fleet", "pages", "policy",
-    "rollout", "tls",
+    "agent", "boards", "cloud", "growth", "heap", "images", "lists", "packed", "packed_device", "packed_fleet", "pages",
+    "policy", "rollout", "tls",
 )  # fmt: skip
 MORE = ("millions", "profile", "stages")
 

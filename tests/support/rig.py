@@ -86,15 +86,19 @@ def secure(peer):
 
 
 class Rig:
-    """One board and one cloud. `image(n)` returns small valid images; image 0 is installed in slot 0."""
+    """One board and one cloud. `image(n)` returns small valid images; image 0 is installed in slot 0.
+
+    `first`: another image for slot 0, on a board with 4 MB of flash.
+    """
 
     def __init__(
-        self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, files=None, date=True, **changes
-    ):
+        self, folder, blocks=3, device=None, main=MAIN, air=None, cloud=True, files=None, date=True, first=None,
+        **changes,
+    ):  # fmt: skip
         self.folder = Path(folder)
         self.folder.mkdir(exist_ok=True)
         self.blocks = blocks
-        self.first = self.image(0)
+        self.first = first or self.image(0)
         peers = {}
         if cloud:
             self.app = create_app(self.folder / "cloud", public_url="https://cloud.test",
@@ -112,8 +116,9 @@ class Rig:
         files["ioto.json"] = config(**changes)
         files["device.json"] = json.dumps(device or {"id": "DEVICE0001", "model": "virtual"}).encode()
         self.board = Board.create(
-            self.folder / "board.flash", self.first, files, flash_bytes=1 << 20, slot_bytes=0x10000, air=self.air
-        )
+            self.folder / "board.flash", self.first, files, flash_bytes=4 << 20 if first else 1 << 20,
+            slot_bytes=0x1A0000 if first else 0x10000, air=self.air,
+        )  # fmt: skip
         self.first_otadata()
 
     def first_otadata(self):
