@@ -304,3 +304,5 @@ def test_the_guide_has_the_table_of_jobs():
     text = (ROOT / "docs" / "cloud.md").read_text().partition("## The day of an operator\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| .+ \| (\d+) \|$", text, re.M)
     assert [(job, int(n)) for job, n in rows] == list(CLICKS.items())
+    pictures = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert pictures == [do.__name__ for do in JOBS]

@@ -1,13 +1,17 @@
-"""Failures of a database server: wrong URL, outage, restart, frozen server, lost connections and clients."""
+"""Failures of a database server: wrong URL, outage, restart, frozen server, lost connections; a query's plan."""
 
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.lists import device_filter
+from ioto_tools.cloud.site.site import Site
 from ioto_tools.cloud.storage import group_commit
 from ioto_tools.cloud.storage.postgresql import CONNECTIONS, LOCK, Postgresql
+from ioto_tools.cloud.storage.tables import devices
 
 
 def one(conn):
@@ -176,3 +180,20 @@ def test_a_transaction_inside_another_is_an_error_not_a_deadlock(opened, postgre
     with pytest.raises(AssertionError, match="inside"):
         database.write(lambda conn: database.read(one))
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.sweep
+def test_the_last_update_of_a_device_is_looked_up_by_an_index(postgresql, tmp_path):
+    """The key of a device and the tables that refer to it have different collations, which an index does not bridge."""
+    (tmp_path / "site.toml").write_text('database = "%s"\n' % postgresql.database())
+    site = Site(tmp_path, make=True)
+    query = sa.select(devices.c.key).where(*device_filter.parse(site, {"reason": "selftest_failed"}).conditions)
+
+    def plan(conn):
+        conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        text = str(query.compile(conn, compile_kwargs={"literal_binds": True}))
+        return list(conn.exec_driver_sql("EXPLAIN " + text).scalars())
+
+    found = site.database.write(plan)
+    site.close()
+    assert any("Index Cond: ((device)::text = (devices.key)::text" in line for line in found), found

@@ -233,13 +233,13 @@ def _held(release: str, given: dict[str, str], now_s: int) -> list[Condition]:
 
 
 def was_offered(*held: Condition) -> Condition:
-    """The condition of devices whose row of `grants` matches `held`, which names a release.
+    """The condition of devices with a row of `grants` that matches `held`.
 
-    Each device is looked up by its key. PostgreSQL would convert EXISTS to a join, and sometimes read all offers of the
-    release for each device.
+    Each device is looked up by its key. PostgreSQL would convert EXISTS to a join, and sometimes read all offers for
+    each device.
     """
     one: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(grants)
-    return one.where(grants.c.device == _DeviceKey(), *held).scalar_subquery() == 1
+    return one.where(grants.c.device == _DeviceKey(), *held).limit(1).scalar_subquery() == 1
 
 
 class _DeviceKey(sa.ColumnElement[str]):
@@ -269,5 +269,4 @@ def _last_reason(reason: str) -> Condition:
     """The last report about the update that the device was offered last has this reason."""
     other = grants.alias()
     last_s = sa.select(sa.func.max(other.c.offered_s)).where(other.c.device == grants.c.device).scalar_subquery()
-    mine = grants.c.device == devices.c.key, grants.c.offered_s == last_s
-    return sa.exists(sa.select(grants.c.device).where(*mine, overview.last_report_has(reason)))
+    return was_offered(grants.c.offered_s == last_s, overview.last_report_has(reason))
