@@ -44,7 +44,7 @@ class RolloutUnderTest:
         known = self.site.database.read(grants.of_device, device)
         asked_s = int(self.now_s) - waited_s
         asked = offers.Asked(
-            device, self.update, "1.0.0", known, worker, self.seq(), asked_s, self.site.now_rounded_up_s
+            device, self.update, None, "1.0.0", known, worker, self.seq(), asked_s, self.site.now_rounded_up_s
         )
         [held] = self.site.database.write(offers.offer, [asked])
         if isinstance(held, leases.NoFreeSlot):
