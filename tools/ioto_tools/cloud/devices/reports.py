@@ -1,7 +1,8 @@
 """Stores devices' reports about updates. Reports that wait at the same time are stored in one transaction."""
 
+import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -10,7 +11,7 @@ from ..rollout import grants
 from ..rules import failure_details
 from ..rules.failure_details import FailureDetails
 from ..storage import group_commit, queries
-from ..storage.tables import Row, devices, releases
+from ..storage.tables import LONG, Row, devices, releases
 from . import messages, tokens
 from .checkin import Run
 from .messages import Fields
@@ -73,8 +74,8 @@ def _store(conn: sa.Connection, arrived: list[Arrived]) -> list[Refusal | None]:
 
 def _apply(conn: sa.Connection, reports: Sequence[Accepted]) -> None:
     """Store reports of different devices, and apply them to the devices' grants."""
-    heard = devices.update().where(queries.among(conn, devices.c.key, [each.device for each in reports]))
-    conn.execute(heard.values(reported_s=max(each.now_s for each in reports)))
+    keys = queries.listed(conn, [each.device for each in reports])
+    conn.execute(_heard(conn.dialect.name), {"keys": keys, "at_s": max(each.now_s for each in reports)})
     product = _products(conn, {each.message.update for each in reports})
     known = [each for each in reports if product.get(each.message.update) == each.product]
     if len(known) < len(reports):
@@ -93,8 +94,20 @@ def _apply(conn: sa.Connection, reports: Sequence[Accepted]) -> None:
 
 def _products(conn: sa.Connection, updates: set[str]) -> dict[str, str]:
     """The product of each of the releases `updates` that exist."""
-    found = sa.select(releases.c.id, releases.c.product).where(queries.among(conn, releases.c.id, updates))
-    return {id: product for id, product in conn.execute(found)}
+    found = conn.execute(_products_of(conn.dialect.name), {"updates": queries.listed(conn, updates)})
+    return {id: product for id, product in found}
+
+
+@functools.cache
+def _heard(dialect: str) -> Any:
+    which = queries.among_given(dialect, devices.c.key, "keys")
+    return devices.update().where(which).values(reported_s=sa.bindparam("at_s", type_=LONG))
+
+
+@functools.cache
+def _products_of(dialect: str) -> Any:
+    which = queries.among_given(dialect, releases.c.id, "updates")
+    return sa.select(releases.c.id, releases.c.product).where(which)
 
 
 def _row(report: Accepted, attempt: int) -> Row:

@@ -17,9 +17,10 @@ Registering needs only the product id, which every board contains, so it must no
 """
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -181,6 +182,11 @@ _OWNED = sa.select(tokens, *(devices.c[name] for name in ("id", "product", "remo
 _OWNED = _OWNED.join(devices, devices.c.key == tokens.c.device)
 
 
+@functools.cache
+def _owned(dialect: str) -> Any:
+    return _OWNED.where(queries.among_given(dialect, tokens.c.hash, "hashes"))
+
+
 def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.RowMapping:
     """Return the row of a valid token of the device with this id, and apply all effects of its use.
 
@@ -195,7 +201,7 @@ def authenticate(conn: sa.Connection, token: str, id: str, now_s: int) -> sa.Row
 def authenticate_all(conn: sa.Connection, uses: Sequence[tuple[str, str, int]]) -> list[sa.RowMapping | Refusal]:
     """Like authenticate(), for several tokens: [(token, id, now_s)]; the refusals are returned."""
     hashes = [hash_token(token) for token, _, _ in uses]
-    rows = conn.execute(_OWNED.where(queries.among(conn, tokens.c.hash, hashes))).mappings()
+    rows = conn.execute(_owned(conn.dialect.name), {"hashes": queries.listed(conn, hashes)}).mappings()
     owned = {row["hash"]: row for row in rows}
     outcomes: list[sa.RowMapping | Refusal] = []
     for use, hash in zip(uses, hashes):

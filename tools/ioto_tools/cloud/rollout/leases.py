@@ -12,6 +12,7 @@ Every change of a release, by an operator or by its stop rule, revokes its lease
 must lease new slots, and so see the changed release.
 """
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -53,8 +54,13 @@ def locked(conn: sa.Connection, release: str) -> Any:
 
 def all_locked(conn: sa.Connection, updates: Iterable[str]) -> Any:
     """The rows of the releases `updates` (mappings), locked until the transaction ends."""
-    found = sa.select(releases).where(queries.among(conn, releases.c.id, updates)).with_for_update(key_share=True)
-    return conn.execute(found).mappings().all()
+    return conn.execute(_locked(conn.dialect.name), {"updates": queries.listed(conn, updates)}).mappings().all()
+
+
+@functools.cache
+def _locked(dialect: str) -> Any:
+    found = sa.select(releases).where(queries.among_given(dialect, releases.c.id, "updates"))
+    return found.with_for_update(key_share=True)
 
 
 def spend(conn: sa.Connection, release: str, worker: str, most: int, now_s: int) -> int:

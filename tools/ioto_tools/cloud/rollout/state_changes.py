@@ -11,6 +11,7 @@ Write transactions never overlap, so no other worker changes these columns meanw
 each single change, so it stops a release at the same change, however many of them are stored at once.
 """
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from ..rules import stop_rule, update_states
 from ..rules.selection import ACTIVE
 from ..rules.update_states import FINISHED, WITHDRAWN
 from ..storage import audit, change_log
-from ..storage.queries import among
+from ..storage.queries import among_given, listed
 from ..storage.tables import AnyRow, Row, devices, grants, releases
 from . import failures, leases, lifecycle, shared_ids
 
@@ -43,6 +44,11 @@ _UPDATE = (
     .where(grants.c.device == sa.bindparam("of_device"), grants.c.release == sa.bindparam("of_release"))
     .values({name: sa.bindparam(name) for name in _CHANGED})
 )
+_COUNT = (
+    releases.update()
+    .where(releases.c.id == sa.bindparam("of_release"))
+    .values(counts=sa.bindparam("new_counts"), taken=sa.bindparam("new_taken"))
+)
 
 
 class Change(NamedTuple):
@@ -56,10 +62,17 @@ class Change(NamedTuple):
 
 def stored(conn: sa.Connection, keys: Iterable[str], updates: Iterable[str] | None = None) -> Grants:
     """The grants of the devices `keys`: of the releases `updates`, or all."""
-    which = [among(conn, grants.c.device, keys)]
+    given = {"keys": listed(conn, keys)}
     if updates is not None:
-        which.append(among(conn, grants.c.release, updates))
-    return {(row["device"], row["release"]): row for row in conn.execute(_STORED.where(*which)).mappings()}
+        given["updates"] = listed(conn, updates)
+    found = conn.execute(_stored(conn.dialect.name, *given), given)
+    return {(row["device"], row["release"]): row for row in found.mappings()}
+
+
+@functools.cache
+def _stored(dialect: str, *given: str) -> Any:
+    columns = {"keys": grants.c.device, "updates": grants.c.release}
+    return _STORED.where(*(among_given(dialect, columns[name], name) for name in given))
 
 
 def store(conn: sa.Connection, changes: Sequence[Change]) -> None:
@@ -123,7 +136,7 @@ class _Progress:
         """Store the counts; stop the release if its stop rule applies."""
         release = self.row["id"]
         counts = json.dumps({"now": self.now, "ended": self.ended})
-        conn.execute(releases.update().where(releases.c.id == release).values(counts=counts, taken=self.taken))
+        conn.execute(_COUNT, {"of_release": release, "new_counts": counts, "new_taken": self.taken})
         if self.freed_s is not None:
             change_log.note(conn, self.freed_s)
         if self.stopped:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from .tables import changes
 
 KEPT_S = 3600  # older rows are deleted; a worker that has not read the log for half this time clears its cache
+_NOTE = changes.insert()
 
 
 def note(conn: sa.Connection, now_s: int, device: str | None = None) -> None:
@@ -20,7 +21,7 @@ def note(conn: sa.Connection, now_s: int, device: str | None = None) -> None:
 
 def note_devices(conn: sa.Connection, now_s: int, keys: Iterable[str]) -> None:
     """Record a change of each of the devices `keys`."""
-    conn.execute(changes.insert(), [{"device": key, "at_s": now_s} for key in keys])
+    conn.execute(_NOTE, [{"device": key, "at_s": now_s} for key in keys])
 
 
 def last(conn: sa.Connection) -> int:

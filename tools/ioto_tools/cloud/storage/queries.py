@@ -34,6 +34,19 @@ def among(conn: sa.Connection, column: sa.Column[str], values: Iterable[str]) ->
     return column.in_(sa.select(each.c.value))
 
 
+def among_given(dialect: str, column: sa.Column[str], name: str) -> sa.ColumnElement[bool]:
+    """Like among(), for a statement that is built once for each kind of database; `name`: the parameter, a listed()."""
+    if dialect == "postgresql":
+        return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(sa.String)))
+    each = sa.func.json_each(sa.bindparam(name, type_=sa.Text)).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+def listed(conn: sa.Connection, values: Iterable[str]) -> list[str] | str:
+    """The values as a parameter of among_given()."""
+    return list(values) if conn.dialect.name == "postgresql" else json.dumps(list(values))
+
+
 def _rows(found: sa.Result[Any]) -> list[Row]:
     return [dict(row) for row in found.mappings()]
 
