@@ -89,6 +89,7 @@ def cloud(folder, *options, profile=None):
         "0",
         "--requests-per-minute",
         "1000000",
+        "--no-packing",
         *options,
     ]
     return Process(command)

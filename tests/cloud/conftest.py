@@ -92,12 +92,15 @@ def ioto(tmp_path):
 
 @pytest.fixture
 def serve(tmp_path):
-    """serve(*options) starts `ioto cloud serve` in the test's folder, and returns (process, address)."""
+    """serve(*options) starts `ioto cloud serve` in the test's folder, and returns (process, address).
+
+    `packing`: the server makes packed files.
+    """
     started = []
 
-    def start(*options):
+    def start(*options, packing=False):
         process = subprocess.Popen(
-            [*COMMAND, "cloud", "serve", "--port", "0", *options],
+            [*COMMAND, "cloud", "serve", "--port", "0", *options, *([] if packing else ["--no-packing"])],
             cwd=tmp_path,
             env=ENV,
             stdout=subprocess.PIPE,

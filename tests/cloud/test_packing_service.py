@@ -25,7 +25,7 @@ def served(make_site, ioto, serve, tmp_path):
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
     (tmp_path / "old.bin").write_bytes(OLD)
     ioto("publish", "old.bin", "--product", "thermo", "--version", "1.0.0", "--data", "site")
-    process, address = serve("--data", "site")
+    process, address = serve("--data", "site", packing=True)
     site = Site(tmp_path / "site")
     yield process, address, site
     site.close()
@@ -105,7 +105,7 @@ def _leased(site):
 def test_a_server_that_makes_no_packed_files(make_site, ioto, serve, tmp_path):
     make_site.settings(tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
-    process, address = serve("--data", "site", "--no-packing")
+    process, address = serve("--data", "site")
     token = post(connected(address), "/device/register", "P7", {"id": "D1"})["token"]
     check_in(address, token)
     assert publish(ioto, tmp_path, NEW)["status"] == "active"

@@ -109,10 +109,9 @@ from .output import pluralize, print_json
     help="Maximum number of connections from one address; this does not limit a proxy on this machine.",
 )
 @click.option(
-    "--packing/--no-packing",
-    default=True,
-    show_default=True,
-    help="Make packed files of new releases, in a process of low priority; or leave this to other servers of the site.",
+    "--no-packing",
+    is_flag=True,
+    help="Make no packed files of new releases; leave this to other servers of the site.",
 )
 @click.option("--access-log", is_flag=True, help="Log each response to standard error.")
 @click.option(
@@ -138,7 +137,7 @@ def serve(
     workers: int,
     connections: int,
     per_address: int,
-    packing: bool,
+    no_packing: bool,
     access_log: bool,
     log_format: str,
     json: bool,
@@ -167,7 +166,7 @@ def serve(
         else:
             _print_ready(address, data, workers, connections)
         sys.stdout.flush()
-        if packing:
+        if not no_packing:
             service.start()
 
     try:

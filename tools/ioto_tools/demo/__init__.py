@@ -96,7 +96,7 @@ class Demonstration:
     def _start_server(self) -> RealServer:
         """Start the device cloud as an operator would; returns the peer that forwards to it."""
         command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(self.folder / "cloud")]
-        command += ["--port", "0", "--public-url", _URL]
+        command += ["--port", "0", "--no-packing", "--public-url", _URL]
         command += ["--certificate", self.certificate[0], "--key", self.certificate[1]]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self.server.stdout
