@@ -46,7 +46,7 @@ def filled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("day")
     cloud, fleets = day_site.fill(folder, [name for _, name in WINDOWS.values()])
     token = operator_tokens.new(cloud.site, "jo", "admin")["token"]
-    command = [*COMMAND, "cloud", "serve", "--port", "0", "--data", str(folder / "site")]
+    command = [*COMMAND, "cloud", "serve", "--port", "0", "--no-packing", "--data", str(folder / "site")]
     process = subprocess.Popen(command, cwd=folder, env=ENV, stdout=subprocess.PIPE, text=True)
     yield process.stdout.readline().split()[3].rstrip(","), token, cloud, fleets
     process.send_signal(signal.SIGINT)

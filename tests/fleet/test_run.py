@@ -38,7 +38,7 @@ def address(tmp_path):
     ioto("publish", tmp_path / "image.bin", "--product", "sim", "--version", "1.1.0", *site)
     certificates.make(tmp_path, ["127.0.0.1"])
     files = ("--certificate", tmp_path / "server.pem", "--key", tmp_path / "server.key")
-    command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", *site, "--port", "0", *files]
+    command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", *site, "--port", "0", "--no-packing", *files]
     process = subprocess.Popen([str(each) for each in command], env=ENV, stdout=subprocess.PIPE, text=True)
     yield process.stdout.readline().split()[3].rstrip(",")
     process.terminate()
