@@ -98,6 +98,7 @@ def test_link_to_plain_http_is_not_followed(tmp_path):
     check_honest_release_installs(rig, cloud)
 
 
+@pytest.mark.sweep
 def test_token_is_not_given_to_image_store_log_or_watchers(tmp_path):
     """The log has its most detailed level, and all events have watchers."""
     events = (

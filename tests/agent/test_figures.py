@@ -96,6 +96,7 @@ def test_file_system_reads_until_the_first_turn(tmp_path):
     assert 1000 < reads <= 1700 and 70_000 < size <= 110_000, (reads, size)
 
 
+@pytest.mark.sweep
 def test_heap_does_not_grow_and_allocation_per_block():
     from tests.bench.measure import Server, run
 

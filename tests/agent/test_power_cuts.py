@@ -127,7 +127,7 @@ def cut_once(folder, crashing, op, when):
 
 SHARDS = 8
 MOMENTS = ("before", "during", "after")
-QUICK = 12  # `make test` cuts every QUICK-th operation, `make sweep` cuts all of them
+QUICK = 24  # `make test` cuts every QUICK-th operation, `make sweep` cuts all of them
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

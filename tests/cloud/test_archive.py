@@ -69,6 +69,7 @@ def test_a_file_stored_before_the_deletion_of_its_image_is_stored_again(cloud, m
     assert cloud.has_image(made["checksum"]) and kept
 
 
+@pytest.mark.sweep
 def test_a_deletion_that_was_interrupted_is_completed(cloud, monkeypatch):
     release = cloud.publish("1.0.0", SAME)
 

@@ -94,6 +94,7 @@ def test_an_empty_product_is_deleted_with_its_removed_devices(cloud):
         deletion.delete_product(cloud.site, "thermo")
 
 
+@pytest.mark.sweep
 def test_the_commands_ask_first(cloud, ioto):
     cloud.publish("2.0.0")
     refused = ioto("updates", "delete", "thermo@2.0.0", "--data", "site", ok=False)

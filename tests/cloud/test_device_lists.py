@@ -324,6 +324,7 @@ def request(cloud, token, query):
     return call(cloud.app, "GET", openapi.PREFIX + "/devices" + query, {"authorization": "bearer " + token})
 
 
+@pytest.mark.sweep
 def test_api_has_the_same_filters_and_a_link_to_the_next_page(fleet):
     token = operator_tokens.new(fleet.site, "jo", "read")["token"]
     for sort in ("id", "-seen", "version"):

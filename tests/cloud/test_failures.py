@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import sqlalchemy as sa
 from cloud_under_test import PRODUCT, call
 from device_failures import CAUSE, TRACE, WRONG, fail, offered
@@ -160,6 +161,7 @@ NASTY = (
 )  # fmt: skip
 
 
+@pytest.mark.sweep
 def test_hostile_details_refuse_nothing(cloud):
     cloud.publish("2.0.0")
     for n, nasty in enumerate(NASTY):

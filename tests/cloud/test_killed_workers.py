@@ -38,7 +38,7 @@ class Killer:
 
 
 @pytest.mark.parametrize(
-    "checkins, devices, kills", [(1500, 120, 2), pytest.param(25_000, 2000, 30, marks=pytest.mark.sweep)]
+    "checkins, devices, kills", [(600, 80, 2), pytest.param(25_000, 2000, 30, marks=pytest.mark.sweep)]
 )
 def test_eight_workers_of_which_some_are_killed(database, serve, tmp_path, checkins, devices, kills):
     (tmp_path / "site").mkdir()

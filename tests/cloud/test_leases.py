@@ -223,6 +223,7 @@ def test_a_full_rate_returns_the_time_of_the_next_slot(make_rollout):
     assert rollout.ask("A") and not rollout.ask("A") and rollout.full.until_s == START + 130
 
 
+@pytest.mark.sweep
 def test_every_change_by_an_operator_revokes_the_leases(make_rollout):
     rollout = make_rollout(limit=1000)
     changes = (

@@ -105,6 +105,7 @@ def send_all(site, arrived, start):
     asyncio.run(send())
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("least", [7, *(pytest.param(n, marks=pytest.mark.sweep) for n in (1, 2, 20, 39))])
 def test_two_workers_stop_a_release_at_the_same_failure(kind, make_site, tmp_path, least):
     """However two workers' reports interleave, the release stops exactly once, at the first that triggers the rule."""

@@ -236,6 +236,7 @@ def expected_offer(releases, device, running, pin, now_s):
     return None
 
 
+@pytest.mark.sweep
 def test_random_catalogues_against_brute_force():
     draw = random.Random(6)
     policies = (

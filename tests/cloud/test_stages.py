@@ -105,6 +105,7 @@ def test_the_time_of_the_first_stage_begins_with_the_schedule():
     assert stages.due_s(row(stage=2)) is None and stages.due_s(row(stages=None, stage=None)) is None
 
 
+@pytest.mark.sweep
 def test_the_whole_rollout(cloud):
     cloud.publish("2.0.0", stages=PLAN, gate="2 finished, 40% failed")
     here = members(cloud)
@@ -173,6 +174,7 @@ def test_two_workers_advance_once_and_a_worker_with_an_old_cache_skips_no_stage(
     other.site.close()
 
 
+@pytest.mark.sweep
 def test_a_gate_that_stays_closed_is_judged_at_most_every_half_minute(cloud, monkeypatch):
     judged = []
     judge = stage_gates.judge_by_id
@@ -195,6 +197,7 @@ def test_a_gate_that_stays_closed_is_judged_at_most_every_half_minute(cloud, mon
 # ---- clocks
 
 
+@pytest.mark.sweep
 def test_a_clock_that_was_ahead_lengthens_a_stage_and_shortens_at_most_one(cloud):
     cloud.publish("2.0.0", stages="10% 1h, 50% 1h, 100%", gate="none")
     cloud.now_s += 48 * HOUR  # a wrong clock

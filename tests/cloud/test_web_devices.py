@@ -61,6 +61,7 @@ def query(**fields):
     return "devices?" + urlencode(fields)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("most,looks", [(50, 5000), (3, 5000), (3, 2), (1, 1)])
 def test_search_finds_exactly_the_matching_devices(cloud, operator, monkeypatch, most, looks):
     monkeypatch.setattr(device_list, "PAGE", most)

@@ -148,6 +148,7 @@ def test_dry_run_with_malicious_progress(cloud, operator, said):
     check(operator.post("dry-run", {"product": "thermo", "version": "3.0.0", "so_far": so_far}), said)
 
 
+@pytest.mark.sweep
 def test_malicious_api_queries(cloud):
     token = operator_tokens.new(cloud.site, "jo", "admin")["token"]
     for (path, names), nasty in itertools.product(

@@ -180,6 +180,7 @@ def test_invalid_urls_and_events_are_refused(cloud):
         webhooks.new(cloud.site, "https://hooks.test/", ["release.burnt"])
 
 
+@pytest.mark.sweep
 def test_a_slow_webhook_delays_no_other(cloud, listener, monkeypatch):
     """The slow webhook answers byte by byte and is given up after WAIT_S; meanwhile, another one gets everything."""
     monkeypatch.setattr(webhook_delivery, "WAIT_S", 6)  # longer than the others need on a loaded machine

@@ -48,6 +48,7 @@ def test_each_module_is_found_at_its_offset(tmp_path, on):
             found.stat(name)
 
 
+@pytest.mark.sweep
 def test_every_module_can_be_imported(run):
     names = [name[:-4] for name in compiled_files("linux") if name != "__init__.mpy"]
     absent = {"wifi", "board", "otadata", "revision"}

@@ -27,6 +27,7 @@ def asked(table):
     return found.union(*map(asked, table.get_children()))
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("on", ["esp32", "linux"])
 def test_every_name_in_the_joined_files_is_defined(on):
     files = bundled_files(on)

@@ -20,6 +20,7 @@ from stock_firmware import CHIPS, NEW, changed_application, for_chip, merged
 SIZES = ("4M", "8M", "16M", "32M")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("size", SIZES)
 def test_other_tools_read_the_requested_layout(tmp_path, files, chip, size):
@@ -53,6 +54,7 @@ def test_other_tools_read_the_requested_layout(tmp_path, files, chip, size):
     assert between == b"\xff" * len(between)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("chip", {**CHIPS, **NEW})
 def test_esptool_accepts_bootloader_and_application(tmp_path, files, chip):
     firmware = parse(merged(chip))
@@ -69,6 +71,7 @@ def test_esptool_accepts_bootloader_and_application(tmp_path, files, chip):
         assert part is made.parts[3] or part.address == CHIP_DEFS[chip.replace("-", "").lower()].BOOTLOADER_FLASH_OFFSET
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "chip, source", [*((chip, False) for chip in {**CHIPS, **NEW}), *((chip, True) for chip in CHIPS)]
 )
@@ -119,6 +122,7 @@ def test_unusable_firmware_files_are_refused_with_a_reason(files, case):
         build(parse(raw() if callable(raw) else raw), files, FLASH_SIZES["4M"])
 
 
+@pytest.mark.sweep
 def test_truncated_firmware_of_any_length_is_refused(files):
     """Each region is truncated at some length. Only the padding after the application may be missing."""
     raw = merged("ESP32")

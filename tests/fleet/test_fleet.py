@@ -3,6 +3,7 @@
 import json
 import zlib
 
+import pytest
 from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.rollout import lost_devices
 from ioto_tools.fleet import phases
@@ -26,6 +27,7 @@ def outcomes(world, version):
     return [world.settings.outcome(n, zlib.crc32(version.encode())) for n in range(world.settings.devices)]
 
 
+@pytest.mark.sweep
 def test_each_device_ends_in_the_state_of_its_outcome(world):
     fleet = world.start_fleet(
         devices=120, period_s=6 * HOUR_S, jitter_s=600, relapse_s=DAY_S, shares=SHARES, repeats=0.3, download="whole"
@@ -58,6 +60,7 @@ def test_each_device_ends_in_the_state_of_its_outcome(world):
     assert 0.15 < repeated / sum(reported.values()) < 0.45
 
 
+@pytest.mark.sweep
 def test_higher_release_replaces_a_staged_one(world):
     fleet = world.start_fleet(devices=30, period_s=HOUR_S, apply_s=10 * HOUR_S)
     world.publish("1.1.0")
@@ -94,6 +97,7 @@ class Trace:
         await send({"type": "http.response.body", "body": body})
 
 
+@pytest.mark.sweep
 def test_same_seed_sends_identical_requests(worlds):
     traces = []
     for seed in (5, 5, 6):
@@ -137,6 +141,7 @@ def test_staged_update_is_applied_in_its_window_not_at_the_next_check_in(world):
     assert fleet.devices.counts() == ({"1.1.0": 20}, {"idle": 20})
 
 
+@pytest.mark.sweep
 def test_outage_loses_no_device_and_no_token(world):
     unavailable = (503, [(b"retry-after", b"30"), (b"content-length", b"2")], b"{}")
     until, held = [0], {}

@@ -146,7 +146,7 @@ def check_rate(world, fleet, update, devices, windows):
 
 
 def test_percentage_limit_and_rate_admit_only_allowed_devices(world):
-    check_steps(world, 2000, 2)
+    check_steps(world, 500, 2)
 
 
 @pytest.mark.sweep

@@ -11,6 +11,7 @@ STOPS = {
 }
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("how", STOPS)
 def test_devices_that_ask_do_not_apply_a_stopped_release(world, how):
     """Each of 24 devices stages the update within two hours and applies it within a day, some without asking."""
@@ -53,6 +54,7 @@ def test_resumed_release_returns_to_devices_that_had_it_staged(world):
     assert overview.update(world.site, "sim@1.1.0")["states"]["confirmed"] == 10
 
 
+@pytest.mark.sweep
 def test_failed_devices_try_again_after_retry(world):
     fleet = world.start_fleet(
         devices=20, period_s=4 * HOUR_S, apply_s=HOUR_S, shares={"crash": 0.2, "fail": 0.2, "refuse": 0.2}

@@ -216,6 +216,7 @@ def test_a_port_that_is_busy_is_refused(port, folder, flash):
     assert b"print('new')" not in files_of(flash)["main.py"]
 
 
+@pytest.mark.sweep
 def test_an_older_micropython_is_refused(port, folder, monkeypatch):
     monkeypatch.setattr(prompt, "MIN_MICROPYTHON", (99, 0))
     with (

@@ -74,6 +74,7 @@ def test_mip_installs_all_that_a_program_needs(site, tmp_path):
     )
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["few.json", pytest.param("package.json", marks=pytest.mark.sweep)])
 def test_mpremote_installs_it_on_a_board(site, bare, name):
     """Copying all 180 KB through the prompt takes 15 s, most of which is waiting."""

@@ -99,6 +99,7 @@ def test_an_image_for_a_newer_chip_is_refused_before_the_first_erase(tmp_path, s
     assert "CONFIRMED 1.0.2" in rig.run(until_s=3 * 3600).console
 
 
+@pytest.mark.sweep
 def test_this_cloud_does_not_offer_an_image_for_a_newer_chip(tmp_path):
     """The cloud gets the revision from the check-in, so that old boards do not count as failures of the release."""
     rig = Rig(tmp_path / "rig")
