@@ -75,7 +75,7 @@ def test_rollout_with_every_option(tmp_path, monkeypatch, make_site):
         "kind": "feature", "notes": None, "advisory": None, "no_defer_after": None,
     } and shown["state"] == "awaiting" and shown["audit"][0]["action"] == "release.published"  # fmt: skip
     assert "(try_beta == true)" in run("updates", "show", name).output
-    for command, state in (("approve", "active"), ("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):
+    for command, state in (("approve", "active"), ("pause", "paused"), ("resume", "active")):
         assert json.loads(run("updates", command, name, "--json").output)["state"] == state
     assert (
         json.loads(run("updates", "set", name, "--limit", "none", "--stop-rule", "none", "--json").output)["terms"][
@@ -97,6 +97,7 @@ def test_rollout_with_every_option(tmp_path, monkeypatch, make_site):
     assert "1.0.0-alpha11  no" in run("device", "show", "D1").output
     assert json.loads(run("groups", "list", "--json").output) == [{"name": "beta", "policy": "try_beta == true"}]
     assert json.loads(run("groups", "remove", "beta", "--json").output) == {"name": "beta"}
+    assert json.loads(run("updates", "cancel", name, "--json").output)["state"] == "cancelled"
 
 
 def test_stages(tmp_path, monkeypatch, make_site):
