@@ -236,6 +236,25 @@ def test_one_worker_makes_a_file(cloud):
     assert files(cloud, update)[""]["checksum"] == checksum
 
 
+def test_a_file_that_kills_its_workers_is_given_up(cloud):
+    Device(cloud).ask()
+    running(cloud)
+    update = cloud.publish("1.1.0", NEW)["id"]
+    plan.apply_all(cloud.site)
+    for _ in range(2 * making._TRIES):  # a worker that ends with its server is not killed
+        with pytest.raises(KeyboardInterrupt):
+            making.make_next(cloud.site, progress=interrupt)
+    for _ in range(making._TRIES):
+        assert cloud.site.database.write(making._take, None, cloud.now_s).release == update
+        cloud.now_s += making.LEASE_S
+    assert overview.update(cloud.site, update)["status"] == "packing"
+    assert making.make_next(cloud.site) is None
+    assert "were killed" in files(cloud, update)[""]["reason"]
+    assert overview.update(cloud.site, update)["status"] == "active"
+    plan.apply(cloud.site, update)
+    assert making.make_next(cloud.site)["state"] == "made"
+
+
 def interrupt(done, size):
     raise KeyboardInterrupt
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LEASE_S = 300  # a worker that is killed keeps a file from being made for this long; it renews the lease while it works
 _RENEW_S = 20
+_TRIES = 3  # a file is given up when this many workers were killed while they made it
 _log = logging.getLogger("ioto.cloud")
 Progress = Callable[[int, int], None]  # bytes of the image done, bytes of the image
 
@@ -42,9 +43,10 @@ def make_next(site: "Site", release: str | None = None, progress: Progress = lam
     except PackError as e:
         made = {"state": "failed", "reason": str(e)}
     except BaseException:  # also KeyboardInterrupt, when the server ends
-        site.database.write(_update, job, {"lease_s": None}, site.now_s())
+        site.database.write(_update, job, {"lease_s": None, "tries": 0}, site.now_s())
         raise
-    site.database.write(_update, job, {**made, "lease_s": None, "made_s": site.now_s()}, site.now_s())
+    values = {**made, "lease_s": None, "tries": 0, "made_s": site.now_s()}
+    site.database.write(_update, job, values, site.now_s())
     if made["state"] == "made":
         _restore(site, made["checksum"], job)
     else:
@@ -83,6 +85,7 @@ def _waiting(now_s: int) -> sa.Select:
 
 def _take(conn: sa.Connection, release: str | None, now_s: int) -> _Job | None:
     """Take a file that waits, and lease it."""
+    _give_up(conn, now_s)
     files = packed_files.c
     waiting = _waiting(now_s).order_by(files.base)  # first compressed files, which are of use to most devices
     if release is not None:
@@ -95,8 +98,19 @@ def _take(conn: sa.Connection, release: str | None, now_s: int) -> _Job | None:
         row["id"], row["version"], found["base"], row["size"],
         [row["checksum"], *_base_file(conn, row["product"], found["base"])], now_s + LEASE_S,
     )  # fmt: skip
-    conn.execute(packed_files.update().where(*_of(job)).values(lease_s=job.lease_s))
+    conn.execute(packed_files.update().where(*_of(job)).values(lease_s=job.lease_s, tries=files.tries + 1))
     return job
+
+
+def _give_up(conn: sa.Connection, now_s: int) -> None:
+    """Let the files fail that no worker could end: each of them would be killed, for example for lack of memory."""
+    reason = "%d processes were killed while they made it: does the machine have enough memory?" % _TRIES
+    for row in conn.execute(_waiting(now_s).where(packed_files.c.tries >= _TRIES)).mappings().all():
+        this = packed_files.c.release == row["release"], packed_files.c.base == row["base"]
+        values = {"state": "failed", "reason": reason, "lease_s": None, "tries": 0}
+        conn.execute(packed_files.update().where(*this).values(values))
+        packed.end_wait(conn, row["release"], now_s)
+        _log.error("%s of release %s: not made: %s", describe(row["base"]), row["release"], reason)
 
 
 def _base_file(conn: sa.Connection, product: str, base: str) -> list[str]:

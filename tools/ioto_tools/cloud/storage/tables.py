@@ -109,6 +109,7 @@ packed_files = Table(
     Column("devices", Integer, nullable=False, default=0),  # that ran the base when the file was planned
     Column("made_s", LONG),
     Column("lease_s", LONG),  # a worker is making it until then
+    Column("tries", Integer, nullable=False, default=0),  # number of workers that began it and have not ended it
 )
 
 # Servers that make packed files (packing/service.py).
