@@ -1,6 +1,8 @@
 """Transactions on both databases: isolation, atomicity, durability; and deferred writes."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
+from ioto_tools.cloud.site.site import Site
 from ioto_tools.cloud.storage import deferred_writes, group_commit, queries
 from ioto_tools.cloud.storage.tables import products
 
@@ -305,4 +308,15 @@ def test_writing_to_a_closed_site_is_unavailable(make_site, tmp_path):
     site.close()
     with pytest.raises(Unavailable, match="closed"):
         site.database.write(add, "a")
+    site.close()
+
+
+def test_a_second_site_in_a_process_leaves_the_first_its_locks(tmp_path):
+    """Otherwise the last connection of any other process deletes the write-ahead log in which this one goes on."""
+    site = Site(tmp_path / "site", make=True)
+    site.database.write(queries.product_by_id, "P1")
+    Site(tmp_path / "site").close()
+    other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('select 1 from products'); c.close()"
+    subprocess.run([sys.executable, "-c", other, tmp_path / "site" / "cloud.db"], check=True)
+    assert (tmp_path / "site" / "cloud.db-wal").exists()
     site.close()

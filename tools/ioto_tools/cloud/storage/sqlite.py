@@ -34,8 +34,11 @@ class Sqlite:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with contextlib.suppress(OSError):  # opening the database then raises an error that says more
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # the WAL files get the same mode
+        # The WAL files get the same mode. If opening fails, SQLite's error says more. A file that exists must not be
+        # opened here: closing it would end the locks of the process's other connections, which lose their data
+        # (https://www.sqlite.org/howtocorrupt.html, 2.2).
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         self.reading = self._engine("BEGIN", "PRAGMA query_only=ON")
         self.writing = self._engine("BEGIN IMMEDIATE", "PRAGMA synchronous=FULL")
         self._write_lock = threading.Lock()  # fairer than SQLite's own polling
