@@ -17,10 +17,11 @@ def blocks(kind):
 
 
 def without_variable_parts(text):
-    """Replace what differs from run to run: times, the device's id, bytes in transit when the power is cut."""
+    """Replace what differs: times, the device's id, bytes in transit when the power is cut, a delta by another zlib."""
     text = re.sub(r"\d+ ms", "N ms", text)
     text = re.sub(r"device [A-Z0-9]{10}", "device ID", text)
-    text = re.sub(r"\d+ came over the air: \d+ fetched", "N came over the air: N fetched", text)
+    text = re.sub(r"delta: [\d,]+ bytes", "delta: N bytes", text)
+    text = re.sub(r"[\d,]+ came over the air: [\d,]+ for", "N came over the air: N for", text)
     text = re.sub(r"at block \d+", "at block N", text)
     return [line.rstrip() for line in text.strip().split("\n") if line.strip()]
 
@@ -30,10 +31,10 @@ def test_demonstration_prints_the_transcript(tmp_path):
     console = Console(file=out, width=1000, highlight=False, soft_wrap=True)
     with Demonstration(tmp_path / "demo", ROOT / ".build" / "firmware", console, real_time=False) as show:
         show.good_update()
+        show.delta_update()
         show.crashing_update()
-        show.power_cut()
         show.forged_update()
-    printed = iter([*without_variable_parts(out.getvalue()), "confirmed version 1.28.0"])
+    printed = iter([*without_variable_parts(out.getvalue()), "confirmed version 1.27.0"])
     left_out = False
     for line in without_variable_parts(blocks("text")[0]):
         if line.strip() == "...":
@@ -45,6 +46,15 @@ def test_demonstration_prints_the_transcript(tmp_path):
         assert line == following
         left_out = False
     assert next(printed, None) is None
+    check_saving(out.getvalue(), tmp_path / "demo" / "1.27.0.signed")
+
+
+def check_saving(printed, signed):
+    """The masked figures of the delta fit each other, and the release's own file `signed`."""
+    (line,) = re.findall("delta: .*", printed)
+    size, whole, percent, fetched, repeated = (int(n.replace(",", "")) for n in re.findall(r"\d[\d,]*", line))
+    assert whole == signed.stat().st_size and percent == round(100 * size / whole), line
+    assert size + repeated == fetched < whole / 4, line
 
 
 def test_example_files_load(tmp_path):

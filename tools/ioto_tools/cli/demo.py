@@ -24,16 +24,16 @@ import click
 def demo(folder: Path, firmware: Path) -> None:
     """Show a virtual board updating itself from one real MicroPython firmware to another, in about two minutes.
 
-    Shows a good update, an image that crashes at start, a power cut during a download, and a forged release, with
-    a real device cloud over TLS.
+    Shows a good update, a delta with a power cut during its download, an image that crashes at start, and a forged
+    release, with a real device cloud over TLS.
     """
     from ..demo import Demonstration, DemonstrationError
 
     try:
         with Demonstration(folder, firmware) as show:
             show.good_update()
+            show.delta_update()
             show.crashing_update()
-            show.power_cut()
             show.forged_update()
     except (DemonstrationError, FileNotFoundError) as e:
         click.echo("demonstration failed: %s" % e, err=True)
@@ -41,4 +41,4 @@ def demo(folder: Path, firmware: Path) -> None:
     except KeyboardInterrupt:
         click.echo("stopped; %s contains the board as it was" % folder, err=True)
         sys.exit(130)
-    click.echo("confirmed version 1.28.0")
+    click.echo("confirmed version 1.27.0")

@@ -1,8 +1,8 @@
 """The demonstration: a virtual board, a device cloud over TLS, real firmware and signed releases, in real time.
 
 1. A good image: check-in, download, staged, applied, trial, confirmed, reported.
-2. An image that crashes at start: the bootloader rolls back; the agent makes three attempts, then gives up.
-3. A power cut during a download: the download is resumed.
+2. A delta from the image that the board runs, and a power cut during its download: the download is resumed.
+3. An image that crashes at start: the bootloader rolls back; the agent makes three attempts, then gives up.
 4. A forged release: refused before the first erase.
 """
 
@@ -26,10 +26,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from ..cloud.app import create_app
-from ..cloud.operators import overview
+from ..cloud.operators import overview, release_files
+from ..cloud.packing import making, plan
 from ..cloud.releases.publish import new_product, publish
 from ..cloud.site import certificates
 from ..cloud.site.site import Site
+from ..cloud.storage.tables import Row
 from ..deploy.agent_build import agent_files
 from ..image import keys, release, samples
 from ..image.corrupt_images import with_version
@@ -38,6 +40,10 @@ from ..virtual_board.peers import AsgiServer, RealServer, TlsServer
 from ..virtual_board.simulated_network import SimulatedNetwork
 
 _LIMIT_S = 180  # limit for one part
+_STOP_S = 20  # for the device cloud to stop, with the process that makes packed files
+_CUT = 500  # the flash operation at which the power is cut, in the middle of the download
+_CHECK_IN_BYTES = 16384  # a connection that receives more is a download
+_REPEATED_BYTES = 40960  # maximum: 16 KiB of the packed file, a TLS record of 16 KiB in transit, and TLS itself
 _HOST = "cloud.example"
 _URL = "https://" + _HOST
 
@@ -96,7 +102,7 @@ class Demonstration:
     def _start_server(self) -> RealServer:
         """Start the device cloud as an operator would; returns the peer that forwards to it."""
         command = [sys.executable, "-m", "ioto_tools.cli", "cloud", "serve", "--data", str(self.folder / "cloud")]
-        command += ["--port", "0", "--no-packing", "--public-url", _URL]
+        command += ["--port", "0", "--public-url", _URL]
         command += ["--certificate", self.certificate[0], "--key", self.certificate[1]]
         self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self.server.stdout
@@ -130,7 +136,11 @@ class Demonstration:
     ) -> None:
         if self.server:
             self.server.terminate()
-            self.server.wait(10)
+            try:
+                self.server.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self.server.kill()  # the process that makes packed files then ends itself
+                self.server.wait()
         self.site.close()
         self.board.close()
 
@@ -146,51 +156,49 @@ class Demonstration:
         self._expect("1.26.0", "confirmed")
         self.console.print("   slots: %s, otadata %s" % (self._describe_slots(), self.board.describe_otadata()))
 
+    def delta_update(self) -> None:
+        self._print_title(
+            "2. A delta, and a power cut", "a later build of this firmware is published as 1.27.0; the board has 1.26.0"
+        )
+        self._sign_and_publish(self.images["etboard-0831"], "1.27.0")
+        self.console.print("   the cloud makes a delta from the image of 1.26.0")
+        self._wait_for_delta("1.27.0")
+        before = len(self.network.log)
+        run = self._run(cut=Cut(op=_CUT, when="during"), stop=lambda line: False)
+        if run.ended != "cut":
+            raise DemonstrationError("the run ended with %r instead of the power cut" % run.ended)
+        self.console.print("   [bold red]power cut[/] at flash operation %d; the power is back" % _CUT)
+        self._run(stop=lambda line: line.startswith("device:confirmed: version 1.27.0"))
+        self._deliver_reports()
+        self._expect("1.27.0", "confirmed")
+        fetched = sum(c.received for c in self.network.log[before:] if c.received > _CHECK_IN_BYTES)
+        self._print_saving("1.27.0", fetched)
+
     def crashing_update(self) -> None:
-        self._print_title("2. An image that crashes at start", "published as 1.27.0; three attempts, then never again")
-        image = self.images["etboard-0831"]
+        self._print_title("3. An image that crashes at start", "published as 1.28.0; three attempts, then never again")
+        image = with_version(self.images["generic"], "v1.28.0")
         self.board.faults[hashlib.sha256(image).hexdigest()] = "crash"
-        self._sign_and_publish(image, "1.27.0")
+        self._sign_and_publish(image, "1.28.0", begin_at_once=True)  # without waiting for its packed files
         self._run(stop=lambda line: sum("device:rollback" in each for each in self.lines) == 3)
-        attempts = sum("attempt" in line and "1.27.0" in line for line in self.lines)
+        attempts = sum("attempt" in line and "1.28.0" in line for line in self.lines)
         if attempts != 3:
             raise DemonstrationError("%d attempts with the crashing image, not 3" % attempts)
         self._deliver_reports()
-        self._expect("1.26.0", "failed")
+        self._expect("1.27.0", "failed")
         self.console.print(
             "   the bootloader rolled back %d times; otadata %s" % (attempts, self.board.describe_otadata())
         )
-
-    def power_cut(self) -> None:
-        self._print_title("3. A power cut during the download", "a third firmware is published as 1.28.0")
-        image = with_version(self.images["generic"], "v1.28.0")
-        self._sign_and_publish(image, "1.28.0")
-        before = len(self.network.log)
-        run = self._run(cut=Cut(op=500, when="during"), stop=lambda line: False)
-        if run.ended != "cut":
-            raise DemonstrationError("the run ended with %r instead of the power cut" % run.ended)
-        self.console.print("   [bold red]power cut[/] at flash operation 500; the power is back")
-        self._run(stop=lambda line: line.startswith("device:confirmed: version 1.28.0"))
-        self._deliver_reports()
-        self._expect("1.28.0", "confirmed")
-        fetched = sum(c.received for c in self.network.log[before:] if c.received > 65536)  # including TLS overhead
-        self.twice = fetched - len(image)
-        self.console.print(
-            "   the image has %d bytes, %d came over the air: %d fetched twice" % (len(image), fetched, self.twice)
-        )
-        if not 0 <= self.twice <= 65536:
-            raise DemonstrationError("%d bytes were fetched twice, not 0 to 65536" % self.twice)
 
     def forged_update(self) -> None:
         self._print_title(
             "4. A forged release", "published as 1.28.1 by an attacker who controls the cloud, but not the release key"
         )
         thief = keys.create(self.folder / "thief.pem", b"")
-        self._sign_and_publish(self.images["etboard-0831"], "1.28.1", thief)
+        self._sign_and_publish(self.images["etboard-0608"], "1.28.1", thief, begin_at_once=True)
         before = self._flash_hash()
         self._run(stop=lambda line: line.startswith("device:update:failed: signature_invalid"))
         self._deliver_reports()
-        self._expect("1.28.0", "refused")
+        self._expect("1.27.0", "refused")
         if self._flash_hash() != before:
             raise DemonstrationError("a slot or otadata has changed")
         self.console.print("   both slots and otadata are unchanged")
@@ -200,13 +208,45 @@ class Demonstration:
     def _print_title(self, title: str, text: str) -> None:
         self.console.print("\n[bold]%s[/]\n   %s" % (title, text))
 
-    def _sign_and_publish(self, image: bytes, version: str, key: RSAPrivateKey | None = None) -> None:
+    def _sign_and_publish(
+        self, image: bytes, version: str, key: RSAPrivateKey | None = None, begin_at_once: bool = False
+    ) -> None:
         path = self.folder / ("%s.bin" % version)
         path.write_bytes(image)
         signed = path.with_suffix(".signed")
         with open(signed, "wb") as out:
             release.sign(path, out, key or self.key, self.product, version)
-        publish(self.site, signed, self.product, version)
+        publish(self.site, signed, self.product, version, begin_at_once=begin_at_once)
+
+    def _wait_for_delta(self, version: str) -> None:
+        """Wait until the packed files of the release are made, by the server process or, without one, here."""
+        word = "%s@%s" % (self.product, version)
+        if not self.server:
+            planned = plan.apply(self.site, word)
+            while making.make_next(self.site, planned["id"]):
+                pass
+        end_s = time.monotonic() + _LIMIT_S
+        while not (files := self._packed_files(version)) or any(each["state"] == "waiting" for each in files):
+            if time.monotonic() > end_s:
+                raise DemonstrationError("the packed files of %s are not made in %d s" % (version, _LIMIT_S))
+            time.sleep(0.1)
+
+    def _packed_files(self, version: str) -> list[Row]:
+        return release_files.of_release(self.site, "%s@%s" % (self.product, version))["files"][1:]
+
+    def _print_saving(self, version: str, fetched: int) -> None:
+        """Show what the delta saved. `fetched`: bytes that the board received in downloads, with TLS."""
+        installed = [each for each in self._packed_files(version) if each["kind"] == "delta" and each["installed"]]
+        if not installed:
+            raise DemonstrationError("%s was not installed from a delta" % version)
+        size = installed[0]["size"]
+        whole = size + installed[0]["saved"]  # by one device
+        self.console.print(
+            f"   delta: {size:,} bytes instead of {whole:,} ({100 * size / whole:.0f} %); "
+            f"{fetched:,} came over the air: {fetched - size:,} for TLS and fetched twice"
+        )
+        if not 0 <= fetched - size <= _REPEATED_BYTES:
+            raise DemonstrationError("%d bytes came over the air for a delta of %d" % (fetched, size))
 
     def _run(self, stop: Callable[[str], bool], cut: Cut | None = None) -> Run:
         """Run the board until `stop(line)` is true; shows its output and a progress bar."""
