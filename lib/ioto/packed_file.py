@@ -56,7 +56,10 @@ class PackedFile:
         here = self._download.board.here
 
         def read_base(at, view):
-            here.readblocks(at // BLOCK, view, at % BLOCK)
+            try:
+                here.readblocks(at // BLOCK, view, at % BLOCK)
+            except OSError:  # a flash error: another connection would not help
+                raise UpdateError("base_mismatch", at)
 
         for _ in check_base(self.header, read_base, here.info()[3] if here else 0, self._download.buf):
             await asyncio.sleep_ms(0)

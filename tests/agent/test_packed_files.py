@@ -263,6 +263,28 @@ def test_a_port_without_deflate_accepts_only_whole_images(tmp_path):
     assert store.accepts == ["raw"]
 
 
+UNREADABLE = """
+import esp32
+readblocks = esp32.Partition.readblocks
+
+def failing(self, n, buf, offset=0):
+    if self.info()[4] == "ota_0" and n > 1:
+        raise OSError(5)
+    readblocks(self, n, buf, offset)
+
+esp32.Partition.readblocks = failing
+"""
+
+
+@pytest.mark.sweep
+def test_a_base_that_cannot_be_read_is_no_lost_connection(tmp_path):
+    store = Store(tmp_path, delta, main=UNREADABLE + MAIN)
+    store.run(until_s=100)
+    assert ("refused", "base_mismatch") in store.states or "base_mismatch" in store.errors
+    store.raw = NEW
+    store.check_installed(store.run(until_s=1200))
+
+
 @functools.cache
 def operations():
     """The flash operations of an update from a delta, without a cut."""

@@ -6,6 +6,7 @@ import itertools
 import pytest
 from cloud_under_test import call, esp_image
 from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.packing import making
 from ioto_tools.cloud.rules.update_states import UNFIT
 from ioto_tools.image.unpack import unpack
 from packed_release import IMAGE, NEW, OLD, Device, delete_packed, publish_packed, store_packed
@@ -136,6 +137,42 @@ def test_a_file_that_is_not_made_is_not_offered(packed):
         base, _ = store_packed(packed.site, packed.update, esp_image(b"1.2.0", 40_000), OLD, state)
         assert Device(packed, "D " + state).ask() == 40_000
         delete_packed(packed.site, packed.update, base)
+
+
+@pytest.mark.parametrize("next_s, days", [(3600, 6), (7 * 86400, 28)])
+def test_a_device_that_does_not_get_through_is_offered_the_whole_image(packed, next_s, days):
+    """Whatever the reason: it may hang, or lose its connection, before it can tell."""
+    device = Device(packed, next=next_s)
+    assert device.ask() == len(packed.files[IMAGE])
+    packed.now_s += days * 86400
+    assert device.ask() == len(packed.files[IMAGE])
+    packed.now_s += 1
+    assert device.ask() == len(NEW) and device.ask() == len(NEW)
+
+
+def test_a_late_report_about_a_packed_file_changes_no_state(packed):
+    device = Device(packed)
+    device.ask()
+    device.ask(error="base_mismatch")
+    assert device.offer["size"] == len(NEW)
+    device.report("confirmed")
+    device.report("refused", "base_mismatch")
+    assert device.state() == "confirmed"
+
+
+@pytest.mark.parametrize("content", [None, b"too short"])
+def test_a_lost_packed_file_is_made_again(packed, content):
+    """Until then, devices are offered the whole image."""
+    device = Device(packed)
+    device.ask()
+    checksum = hashlib.sha256(packed.files[IMAGE]).hexdigest()
+    packed.kind.spoil(packed.site, checksum, content)
+    reply = fetch(packed, "%s/%s" % (packed.update, checksum))
+    assert reply.status == 404 and reply.json()["error"] == "file: it was lost: check in again for another"
+    assert device.ask() == len(NEW)
+    assert making.make_next(packed.site)["checksum"] == checksum
+    assert Device(packed, "D2").ask() == len(packed.files[IMAGE])
+    assert fetch(packed, "%s/%s" % (packed.update, checksum)).body == packed.files[IMAGE]
 
 
 # ---- links

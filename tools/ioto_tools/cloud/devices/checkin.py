@@ -17,7 +17,7 @@ from ..images import links
 from ..rollout import failures, grants, leases, offers, shared_ids
 from ..rollout.catalogue import Product
 from ..rules import failure_details, packed_files, selection, update_states
-from ..rules.packed_files import PackedFile, Properties
+from ..rules.packed_files import PackedFile
 from ..rules.selection import Grant, Release, RequestingDevice
 from ..rules.update_states import OPEN
 from ..storage import change_log, queries
@@ -95,7 +95,7 @@ async def _answer(
     await _withdraw(site, run, device, message, release, now_s)
     if release is None:
         return {}
-    packed = await _packed_file(site, run, device, release, asker.properties, now_s)
+    packed = await _packed_file(site, run, device, release, asker, message.next_s, now_s)
     return await _response(site, run, device, message, release, packed, base_url())
 
 
@@ -117,25 +117,27 @@ async def _give_up_packed(site: "Site", run: Run, device: CachedDevice, error: A
     release = device.unapplied_release()
     grant = device.grants[release] if release else None
     if grant and grant.file is not None and update_states.is_packed_error(error):
-        device.set_grants(await run(site.database.write, grants.set_file, device.key, release, None, True, now_s))
+        device.set_grants(await run(site.database.write, grants.offer_whole, device.key, release, True, now_s))
 
 
 async def _packed_file(
-    site: "Site", run: Run, device: CachedDevice, release: Release, sent: Properties, now_s: int
-) -> PackedFile | None:
+    site: "Site", run: Run, device: CachedDevice, release: Release, asker: RequestingDevice, next_s: int | None,
+    now_s: int,
+) -> PackedFile | None:  # fmt: skip
     """The packed file of the device's open offer; None: it is offered the release's own file.
 
     An open offer keeps its file, because a download of another file starts again. If the device can no longer use it,
-    it is offered the whole image from now on.
+    it is offered the whole image from now on; also if it has not got through, whatever the reason.
     """
     grant = device.grants[release.id]
     if grant.file is None:
         return None
-    file = packed_files.still_accepted(grant.file, release.packed, release.image_bytes, sent)
-    if file is not None and not grant.whole:
+    file = packed_files.still_accepted(grant.file, release.packed, release.image_bytes, asker.properties)
+    is_stuck = update_states.is_packed_stuck(grant.state, now_s - grant.offered_s, next_s)
+    if file is not None and not grant.whole and not is_stuck:
         return release.packed[file]
-    values = release.id, None, grant.whole, now_s
-    device.set_grants(await run(site.database.write, grants.set_file, device.key, *values))
+    values = device.key, release.id, grant.whole or is_stuck, now_s
+    device.set_grants(await run(site.database.write, grants.offer_whole, *values))
     return None
 
 
@@ -277,7 +279,9 @@ async def _grant(
     grant = device.grants.get(release.id)
     if grant is not None and grant.state in OPEN:
         return await run(site.database.read, _grants_if_unchanged, memory.seq, device.key)
-    file = packed_files.smallest(release.packed, release.size, release.image_bytes, asker.properties)
+    file = None
+    if grant is None or not grant.whole:
+        file = packed_files.smallest(release.packed, release.size, release.image_bytes, asker.properties)
     asked = offers.Asked(
         device.key, release.id, file, version, device.grants, memory.worker, memory.seq, now_s, site.now_rounded_up_s
     )

@@ -6,6 +6,7 @@ determined before the transaction begins.
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 NEW_PER_HOUR = 600  # devices of a product that register for the first time
 UNCLAIMED_BYTES = 2048  # size limit for the properties of an unclaimed device
 _HOUR_S = 3600
+_log = logging.getLogger("ioto.cloud")
 # Properties that may differ between two starts of the same program, for example after an update.
 _VOLATILE = "created", "version", "iotoVersion"
 
@@ -196,7 +198,23 @@ def open_image(
     if release["archived_s"] is not None:
         raise Refusal(404, "update: it is archived, its image is deleted")
     if packed is not None:
-        release = site.database.read(queries.packed_file, update, packed)
-        if release is None:
-            raise Refusal(404, "file: it no longer exists: check in again for another")
+        return _open_packed(site, update, packed)
     return site.images.open(release["checksum"]), release
+
+
+def _open_packed(site: "Site", update: str, checksum: str) -> tuple[Any, Row]:
+    """(open file, its row). If it is lost or truncated, it is made again, and devices get the whole image meanwhile."""
+    row = site.database.read(queries.packed_file, update, checksum)
+    if row is None:
+        raise Refusal(404, "file: it no longer exists: check in again for another")
+    try:
+        file = site.images.open(checksum)
+    except FileNotFoundError:
+        file = None
+    if file is not None and file.size == row["size"]:
+        return file, row
+    if file is not None:
+        file.close()
+    site.database.write(queries.make_again, update, checksum, site.now_s())
+    _log.error("packed file %s of update %s: lost or truncated: it is made again", checksum, update)
+    raise Refusal(404, "file: it was lost: check in again for another")

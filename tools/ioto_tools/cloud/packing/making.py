@@ -18,7 +18,7 @@ from ..releases import image_deletion, packed
 from ..rollout import catalogue
 from ..storage import queries
 from ..storage.tables import Row, packed_files
-from .plan import MOST_BYTES, make_again
+from .plan import MOST_BYTES
 
 if TYPE_CHECKING:
     from ..site.site import Site
@@ -195,5 +195,5 @@ def _restore(site: "Site", checksum: str, job: _Job) -> None:
     try:
         site.images.open(checksum).close()
     except FileNotFoundError as e:
-        site.database.write(make_again, job.release, job.base, checksum, site.now_s())
+        site.database.write(queries.make_again, job.release, checksum, site.now_s())
         raise Unavailable("%s of %s was deleted: it is made again" % (describe(job.base), job.version)) from e

@@ -14,7 +14,7 @@ from ..rollout import catalogue
 from ..rules import selection
 from ..rules.packed_files import COMPRESSED, delta_base
 from ..rules.update_states import OPEN
-from ..storage import change_log, queries
+from ..storage import queries
 from ..storage.tables import AnyRow, Row, devices, grants, packed_files, products
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def apply_all(site: "Site") -> None:
 
 
 def apply(site: "Site", word: str) -> Row:
-    """Plan the packed files of the update `word` (its id, or PRODUCT@VERSION), and let failed ones be made again.
+    """Plan the packed files of the update `word` (its id, or PRODUCT@VERSION); failed and lost ones are made again.
 
     Return the release's row. CloudError if it is too old for packed files, or its product has none.
     """
@@ -55,6 +55,7 @@ def apply(site: "Site", word: str) -> Row:
             "%s: no packed files are made of it: only of the %d newest releases of a product that are not cancelled, "
             "and only if the product's setting --packed-bases is not none" % (release["version"], RELEASES)
         )
+    restore_lost(site)
     failed = packed_files.c.state == "failed"
     _finish(site, site.database.write(packed.drop, release["id"], site.now_s(), failed))
     counts = count_images(site, release["product"])
@@ -162,24 +163,18 @@ def _finish(site: "Site", checksums: list[str]) -> None:
 
 
 def restore_lost(site: "Site") -> None:
-    """Let the packed files be made again that are missing in the store."""
-    for release, base, checksum in site.database.read(_made):
+    """Let the packed files be made again that are missing in the store, or truncated."""
+    for release, checksum, size in site.database.read(_made):
         try:
-            site.images.open(checksum).close()
+            with site.images.open(checksum) as file:
+                is_whole = file.size == size
         except FileNotFoundError:
-            site.database.write(make_again, release, base, checksum, site.now_s())
+            is_whole = False
+        if not is_whole:
+            site.database.write(queries.make_again, release, checksum, site.now_s())
 
 
-def _made(conn: sa.Connection) -> list[tuple[str, str, str]]:
+def _made(conn: sa.Connection) -> list[tuple[str, str, int]]:
     files = packed_files.c
-    found = sa.select(files.release, files.base, files.checksum).where(files.state == "made")
+    found = sa.select(files.release, files.checksum, files.size).where(files.state == "made")
     return [tuple(row) for row in conn.execute(found)]
-
-
-def make_again(conn: sa.Connection, release: str, base: str, checksum: str, now_s: int) -> None:
-    """Let the packed file be made again, unless it has another checksum by now."""
-    files = packed_files.c
-    which = files.release == release, files.base == base, files.checksum == checksum
-    values: Row = {"state": "waiting", "checksum": None, "size": None, "lease_s": None}
-    conn.execute(packed_files.update().where(*which).values(values))
-    change_log.note(conn, now_s)

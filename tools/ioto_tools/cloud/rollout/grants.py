@@ -63,13 +63,10 @@ def apply_staged(conn: sa.Connection, device: str, release: str, attempt: int, n
     return of_device(conn, device)
 
 
-def set_file(conn: sa.Connection, device: str, release: str, file: str | None, whole: bool, now_s: int) -> Held:
-    """Record which file of the release the device is offered from now on; return the device's grants.
-
-    `file`: as in packed_files.py; `whole`: no other than the release's own file is offered to it again.
-    """
+def offer_whole(conn: sa.Connection, device: str, release: str, for_good: bool, now_s: int) -> Held:
+    """The device is offered the release's own file from now on; `for_good`: also at its next try. Return its grants."""
     mine = sa.and_(grants.c.device == device, grants.c.release == release)
-    conn.execute(grants.update().where(mine).values(file=file, whole=whole))
+    conn.execute(grants.update().where(mine).values(file=None, **({"whole": True} if for_good else {})))
     change_log.note(conn, now_s, device)
     return of_device(conn, device)
 
@@ -114,8 +111,11 @@ def apply_reports(conn: sa.Connection, reports: Sequence[Report]) -> list[tuple[
 
 
 def _is_packed_fault(grant: AnyRow, report: Report) -> bool:
+    is_open = grant["state"] in OPEN
+    if not is_open and report.attempt > grant["attempt"]:  # not a late report
+        return False
     reason = report.reason.partition(":")[0]
-    return grant["state"] in OPEN and update_states.is_packed_fault(report.state, reason, grant["file"] is not None)
+    return update_states.is_packed_fault(report.state, reason, is_open and grant["file"] is not None)
 
 
 def rows(conn: sa.Connection, release: str, *which: sa.ColumnElement[bool]) -> list[Row]:

@@ -84,6 +84,8 @@ _PACKED_ERRORS = _PACKED_ONLY | {
     "checksum_mismatch", "image_magic", "no_memory", "size_mismatch", "size_too_large", "size_zero", "unforeseen",
 }  # fmt: skip
 
+STUCK_S = 6 * 86400
+STUCK_CHECK_INS = 4
 MAX_ATTEMPTS = 3
 RETRY_DELAYS_S = (3600, 86400)  # after the first attempt, after the second
 # Tolerated difference between the servers' clocks; a time further in the future is from a wrong clock.
@@ -107,8 +109,8 @@ def event_of_report(report: str, reason: str, ended: str | None = None) -> str:
 def is_packed_fault(report: str, reason: str, is_packed: bool) -> bool:
     """Is the report, with its reason, about a packed file instead of about the release?
 
-    `is_packed`: the device was offered a packed file. A report of _PACKED_ONLY may be a repeated one, which arrives
-    after the whole image was offered.
+    `is_packed`: the device is offered a packed file. A report of _PACKED_ONLY may arrive late, when the device has been
+    offered the whole image, or runs it already.
     """
     if report not in ("refused", "failed"):
         return False
@@ -118,6 +120,15 @@ def is_packed_fault(report: str, reason: str, is_packed: bool) -> bool:
 def is_packed_error(reason: Any) -> bool:
     """Does `error` in a check-in mean that the packed file can't be used on the device, which was offered one?"""
     return isinstance(reason, str) and reason in _PACKED_ERRORS
+
+
+def is_packed_stuck(state: str, since_s: int, next_s: int | None) -> bool:
+    """Has the device had time enough to download its packed file, and not staged it?
+
+    `since_s`: seconds since the offer; `next_s`: between its check-ins, None if it does not send that. This is the way
+    back to the whole image for faults that no reason describes, for example a decoder that hangs.
+    """
+    return state in ("offered", "downloading") and since_s > max(STUCK_S, STUCK_CHECK_INS * (next_s or 0))
 
 
 def apply_report(state: str, attempt: int, report: str, reported_attempt: int) -> tuple[str, int] | None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..rules.update_states import REPORTS
+from . import change_log
 from .tables import LONG, Row, devices, packed_files, products, releases, reports
 
 if TYPE_CHECKING:
@@ -140,6 +141,14 @@ def packed_file(conn: sa.Connection, release: str, checksum: str) -> Row | None:
     """The packed file of the release with this checksum, if it has been made, or None."""
     made = packed_files.c.release == release, packed_files.c.checksum == checksum, packed_files.c.state == "made"
     return _row(conn.execute(sa.select(packed_files).where(*made)))
+
+
+def make_again(conn: sa.Connection, release: str, checksum: str, now_s: int) -> None:
+    """Let the release's packed file with this checksum be made again: it is lost, or truncated."""
+    which = packed_files.c.release == release, packed_files.c.checksum == checksum
+    values: Row = {"state": "waiting", "checksum": None, "size": None, "lease_s": None}
+    conn.execute(packed_files.update().where(*which).values(values))
+    change_log.note(conn, now_s)
 
 
 def release_by_version(conn: sa.Connection, product: str, precedence: str) -> Row | None:
