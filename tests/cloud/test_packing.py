@@ -249,10 +249,90 @@ def test_a_file_that_kills_its_workers_is_given_up(cloud):
         cloud.now_s += making.LEASE_S
     assert overview.update(cloud.site, update)["status"] == "packing"
     assert making.make_next(cloud.site) is None
-    assert "were killed" in files(cloud, update)[""]["reason"]
+    assert "was killed" in files(cloud, update)[""]["reason"]
     assert overview.update(cloud.site, update)["status"] == "active"
     plan.apply(cloud.site, update)
     assert making.make_next(cloud.site)["state"] == "made"
+
+
+@pytest.mark.parametrize("fault", [ValueError("no match"), MemoryError(), sa.exc.ArgumentError("odd")], ids=repr)
+def test_an_unexpected_error_fails_one_file(cloud, monkeypatch, caplog, fault):
+    """The traceback is logged, and the other files are made."""
+    Device(cloud).ask()
+    running(cloud)
+    first, second = cloud.publish("1.1.0", NEW)["id"], cloud.publish("1.2.0", OLD)["id"]
+    plan.apply_all(cloud.site)
+
+    def faulty(image, *more):
+        if image == NEW:
+            raise fault
+        return pack(image, *more)
+
+    monkeypatch.setattr(making, "pack", faulty)
+    results = [making.make_next(cloud.site) for _ in range(2)]
+    assert sorted(each["state"] for each in results) == ["failed", "made"] and making.make_next(cloud.site) is None
+    reason = "%s: %s" % (type(fault).__name__, fault)
+    assert files(cloud, first)[""]["reason"] == reason and files(cloud, second)[""]["state"] == "made"
+    assert reason in caplog.text and "Traceback" in caplog.text
+    assert overview.update(cloud.site, first)["status"] == "active"
+
+
+def test_a_store_that_does_not_answer(cloud, monkeypatch):
+    """The file waits again. It fails with the third error, so that the other files are made."""
+    update = cloud.publish("1.1.0", NEW)["id"]
+    plan.apply_all(cloud.site)
+    opened = cloud.site.images.open
+
+    def faulty(checksum):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(cloud.site.images, "open", faulty)
+    for _ in range(making._TRIES - 1):
+        with pytest.raises(OSError, match="Input/output"):
+            making.make_next(cloud.site)
+        assert files(cloud, update)[""]["state"] == "waiting" and not files(cloud, update)[""]["lease_s"]
+    assert making.make_next(cloud.site)["state"] == "failed"
+    assert "OSError: [Errno 5] Input/output error" == files(cloud, update)[""]["reason"]
+    monkeypatch.setattr(cloud.site.images, "open", opened)
+    plan.apply(cloud.site, update)
+    assert making.make_next(cloud.site)["state"] == "made"
+
+
+def test_a_damaged_image_is_not_packed(cloud):
+    """Neither as the base of a delta, nor as the image itself."""
+    old = cloud.publish("1.0.0", OLD)["checksum"]
+    Device(cloud).ask()
+    update = cloud.publish("1.1.0", NEW)
+    plan.apply_all(cloud.site)
+    cloud.kind.spoil(cloud.site, old, OLD[:-1] + b"?")
+    assert making.make_next(cloud.site, update["id"])["state"] == "made"
+    damaged = "the image %s is damaged in the store: publish the file again"
+    assert making.make_next(cloud.site, update["id"])["reason"] == damaged % IMAGE[:12]
+    cloud.kind.spoil(cloud.site, update["checksum"], NEW[:-1] + b"?")
+    cloud.site.database.write(lambda conn: packed.drop(conn, update["id"], cloud.now_s))
+    plan.apply_all(cloud.site)
+    assert making.make_next(cloud.site, update["id"])["reason"] == damaged % update["checksum"][:12]
+
+
+def test_the_order_in_which_files_are_made(cloud):
+    """Files of releases that wait for them, compressed files, then those for most devices."""
+    images = [esp_image(b"%d" % n, 4000) for n in range(2)]
+    hashes = [hashlib.sha256(image).hexdigest() for image in images]
+    for n, image in enumerate(images):
+        cloud.publish("1.%d.0" % n, image)
+        for each in range(n + 1):
+            Device(cloud, "D%d-%d" % (n, each), image=hashes[n]).ask("1.%d.0" % n)
+    one = cloud.publish("1.2.0", esp_image(b"2", 4000))["id"]
+    running(cloud)
+    two = cloud.publish("1.3.0", esp_image(b"3", 4000))["id"]
+    plan.apply_all(cloud.site)
+    taken = []
+    while job := cloud.site.database.write(making._take, None, cloud.now_s):
+        taken.append((job.release, job.base))
+    kept = [each for each in taken if each[0] in (one, two)]
+    assert taken[:3] == [(two, ""), (two, hashes[1]), (two, hashes[0])]
+    assert [base for _, base in taken[3:5]] == ["", ""]
+    assert kept[3:] == [(one, ""), (one, hashes[1]), (one, hashes[0])]
 
 
 def interrupt(done, size):

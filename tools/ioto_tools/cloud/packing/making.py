@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from ..images.folder_store import CHUNK_BYTES
 from ..releases import image_deletion, packed
 from ..rollout import catalogue
 from ..storage import queries
-from ..storage.tables import Row, packed_files
+from ..storage.tables import Row, packed_files, releases
 from .plan import MOST_BYTES
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 LEASE_S = 300  # a worker that is killed keeps a file from being made for this long; it renews the lease while it works
 _RENEW_S = 20
-_TRIES = 3  # a file is given up when this many workers were killed while they made it
+_TRIES = 3  # a file fails when this many workers were killed while they made it, or got no answer from the store
 _log = logging.getLogger("ioto.cloud")
 Progress = Callable[[int, int], None]  # bytes of the image done, bytes of the image
 
@@ -33,25 +34,40 @@ Progress = Callable[[int, int], None]  # bytes of the image done, bytes of the i
 def make_next(site: "Site", release: str | None = None, progress: Progress = lambda done, size: None) -> Row | None:
     """Make the next file that waits, of `release` or of any; return its row, or None if no file waits.
 
-    Unavailable or OSError if the store or the database does not answer; the file then waits again.
+    Unavailable or OSError if the store or the database does not answer; the file then waits again. An OSError counts
+    as one of its attempts.
     """
     job = site.database.write(_take, release, site.now_s())
     if job is None:
         return None
     try:
-        made = _make(site, job, _renewing(site, job, progress))
-    except PackError as e:
-        made = {"state": "failed", "reason": str(e)}
-    except BaseException:  # also KeyboardInterrupt, when the server ends
-        site.database.write(_update, job, {"lease_s": None, "tries": 0}, site.now_s())
+        made = _attempt(site, job, _renewing(site, job, progress))
+    except BaseException as e:  # also KeyboardInterrupt, when the server ends
+        values: Row = {"lease_s": None} if isinstance(e, OSError) else {"lease_s": None, "tries": 0}
+        site.database.write(_update, job, values, site.now_s())
         raise
     values = {**made, "lease_s": None, "tries": 0, "made_s": site.now_s()}
     site.database.write(_update, job, values, site.now_s())
     if made["state"] == "made":
         _restore(site, made["checksum"], job)
-    else:
-        _log.warning("%s of %s: not made: %s", describe(job.base), job.version, made["reason"])
     return {"base": job.base, "own_bytes": job.size, **made}
+
+
+def _attempt(site: "Site", job: "_Job", progress: Progress) -> Row:
+    """The values of the columns of the file, made or failed. Unavailable or OSError: it is to be made later."""
+    try:
+        return _make(site, job, progress)
+    except PackError as e:
+        made: Row = {"state": "failed", "reason": str(e)}
+        _log.warning("%s of %s: not made: %s", describe(job.base), job.version, e)
+    except Unavailable:
+        raise
+    except Exception as e:
+        if isinstance(e, OSError) and job.tries < _TRIES:
+            raise
+        made = {"state": "failed", "reason": "%s: %s" % (type(e).__name__, e)}
+        _log.exception("%s of %s: not made: %s", describe(job.base), job.version, made["reason"])
+    return made
 
 
 def describe(base: str) -> str:
@@ -69,6 +85,7 @@ class _Job:
     size: int  # of the release's own file
     files: list[str]
     lease_s: int
+    tries: int  # including this one
 
 
 def is_waiting(conn: sa.Connection, now_s: int) -> bool:
@@ -87,7 +104,10 @@ def _take(conn: sa.Connection, release: str | None, now_s: int) -> _Job | None:
     """Take a file that waits, and lease it."""
     _give_up(conn, now_s)
     files = packed_files.c
-    waiting = _waiting(now_s).order_by(files.base)  # first compressed files, which are of use to most devices
+    of_release = releases.c.id == files.release
+    # First what devices wait for, then compressed files, which are of use to most devices.
+    order = releases.c.waits_for_packed.desc(), files.base != "", files.devices.desc(), files.release, files.base
+    waiting = _waiting(now_s).join(releases, of_release).order_by(*order)
     if release is not None:
         waiting = waiting.where(files.release == release)
     found = conn.execute(waiting.limit(1)).mappings().first()
@@ -96,15 +116,16 @@ def _take(conn: sa.Connection, release: str | None, now_s: int) -> _Job | None:
         return None
     job = _Job(
         row["id"], row["version"], found["base"], row["size"],
-        [row["checksum"], *_base_file(conn, row["product"], found["base"])], now_s + LEASE_S,
+        [row["checksum"], *_base_file(conn, row["product"], found["base"])],
+        now_s + LEASE_S, found["tries"] + 1,
     )  # fmt: skip
-    conn.execute(packed_files.update().where(*_of(job)).values(lease_s=job.lease_s, tries=files.tries + 1))
+    conn.execute(packed_files.update().where(*_of(job)).values(lease_s=job.lease_s, tries=job.tries))
     return job
 
 
 def _give_up(conn: sa.Connection, now_s: int) -> None:
     """Let the files fail that no worker could end: each of them would be killed, for example for lack of memory."""
-    reason = "%d processes were killed while they made it: does the machine have enough memory?" % _TRIES
+    reason = "%d attempts, and the last process was killed: does the machine have enough memory?" % _TRIES
     for row in conn.execute(_waiting(now_s).where(packed_files.c.tries >= _TRIES)).mappings().all():
         this = packed_files.c.release == row["release"], packed_files.c.base == row["base"]
         values = {"state": "failed", "reason": reason, "lease_s": None, "tries": 0}
@@ -125,6 +146,8 @@ def _make(site: "Site", job: _Job, progress: Progress) -> Row:
     """Make the file, check it, and store it; return the values of its columns. PackError if it can't be made."""
     envelope, image = _read(site, job.files[0])
     base = _read(site, job.files[1])[1] if job.base else b""
+    _check(envelope + image, job.files[0])
+    _check(base, job.base)
     if image[: len(format.MAGIC)] == format.MAGIC:
         raise PackError("the release's own file is packed already")
     raw = pack(image, base, progress)
@@ -150,6 +173,12 @@ def _read(site: "Site", checksum: str) -> tuple[bytes, bytes]:
         raise PackError("the image %s is missing in the store" % (checksum[:12] or "of the base")) from e
     length = signed.ENVELOPE_BYTES if signed.unwrap(raw[: signed.ENVELOPE_BYTES]) else 0
     return raw[:length], raw[length:]
+
+
+def _check(raw: bytes, checksum: str) -> None:
+    """PackError if `raw` is not what has this checksum; "": there is nothing to check."""
+    if checksum and sha256(raw).hexdigest() != checksum:
+        raise PackError("the image %s is damaged in the store: publish the file again" % checksum[:12])
 
 
 def _chunks(raw: bytes) -> list[bytes]:
