@@ -5,8 +5,9 @@ import itertools
 
 import pytest
 from cloud_under_test import call, esp_image
-from ioto_tools.cloud.operators import control, overview
+from ioto_tools.cloud.operators import control, overview, release_files
 from ioto_tools.cloud.packing import making
+from ioto_tools.cloud.rollout import packed_failures
 from ioto_tools.cloud.rules.update_states import UNFIT
 from ioto_tools.image.unpack import unpack
 from packed_release import IMAGE, NEW, OLD, Device, delete_packed, publish_packed, store_packed
@@ -173,6 +174,30 @@ def test_a_lost_packed_file_is_made_again(packed, content):
     assert making.make_next(packed.site)["checksum"] == checksum
     assert Device(packed, "D2").ask() == len(packed.files[IMAGE])
     assert fetch(packed, "%s/%s" % (packed.update, checksum)).body == packed.files[IMAGE]
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("good", [0, 9, 220])
+def test_a_file_that_fails_on_many_devices_is_withdrawn(packed, good):
+    """Each of them has fetched it in vain; a file that most devices have used is kept."""
+    for n in range(good):
+        device = Device(packed, "G%d" % n)
+        device.ask()
+        device.report("staged", attempt=1)
+    for n in range(packed_failures.LEAST):
+        device = Device(packed, "D%d" % n)
+        assert device.ask() == len(packed.files[IMAGE])
+        if n % 2:
+            device.report("refused", "base_mismatch: 1")
+            device.report("refused", "base_mismatch: 1")
+        assert device.ask(error="base_mismatch") == len(NEW)
+    file = next(each for each in release_files.of_release(packed.site, packed.update)["files"] if each["base"] == IMAGE)
+    assert file["failures"] == packed_failures.LEAST
+    if good < packed_failures.MANY * packed_failures.LEAST:
+        assert file["state"] == "failed" and "failed on 20 devices, the last time with: base_mismatch" in file["reason"]
+        assert Device(packed, "X").ask() == len(packed.files[""])
+    else:
+        assert file["state"] == "made" and Device(packed, "X").ask() == len(packed.files[IMAGE])
 
 
 # ---- links

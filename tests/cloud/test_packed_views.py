@@ -28,15 +28,15 @@ def cloud_with_devices(cloud):
 
 
 def expected(cloud):
-    """{kind: (size, offered, installed, saved)}."""
+    """{kind: (size, offered, installed, failures, saved)}."""
     sizes = {"whole": len(NEW), "compressed": len(cloud.files[""]), "delta": len(cloud.files[IMAGE])}
-    return {kind: (size, n, 1, len(NEW) - size) for n, (kind, size) in enumerate(sizes.items(), 1)}
+    return {kind: (size, n, 1, 0, len(NEW) - size) for n, (kind, size) in enumerate(sizes.items(), 1)}
 
 
 def test_counts_and_savings_of_each_file(cloud_with_devices):
     cloud = cloud_with_devices
     found = release_files.of_release(cloud.site, "thermo@1.1.0")
-    names = "size", "offered", "installed", "saved"
+    names = "size", "offered", "installed", "failures", "saved"
     assert {each["kind"]: tuple(each[name] for name in names) for each in found["files"]} == expected(cloud)
     assert [each["base_version"] for each in found["files"]] == [None, None, "1.0.0"]
     assert found["saved"] == sum(saved for *_, saved in expected(cloud).values()) > 0

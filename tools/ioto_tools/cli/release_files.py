@@ -17,10 +17,18 @@ def print_files(found: Row) -> None:
     if not found["files"]:
         return
     rows = [
-        (_file(each), each["size"] or "-", _state(each), each["offered"], each["installed"], each["saved"])
+        (
+            _file(each),
+            each["size"] or "-",
+            _state(each),
+            each["offered"],
+            each["installed"],
+            each["failures"],
+            each["saved"],
+        )
         for each in found["files"]
     ]
-    print_table("Files", ("file", "bytes", "state", "offered to", "installed on", "bytes saved"), rows)
+    print_table("Files", ("file", "bytes", "state", "offered to", "installed on", "failed on", "bytes saved"), rows)
     click.echo("packed files have saved %d bytes so far" % found["saved"])
 
 

@@ -117,7 +117,7 @@ async def _give_up_packed(site: "Site", run: Run, device: CachedDevice, error: A
     release = device.unapplied_release()
     grant = device.grants[release] if release else None
     if grant and grant.file is not None and update_states.is_packed_error(error):
-        device.set_grants(await run(site.database.write, grants.offer_whole, device.key, release, True, now_s))
+        device.set_grants(await run(site.database.write, grants.offer_whole, device.key, release, error, now_s))
 
 
 async def _packed_file(
@@ -136,7 +136,7 @@ async def _packed_file(
     is_stuck = update_states.is_packed_stuck(grant.state, now_s - grant.offered_s, next_s)
     if file is not None and not grant.whole and not is_stuck:
         return release.packed[file]
-    values = device.key, release.id, grant.whole or is_stuck, now_s
+    values = device.key, release.id, "not staged in time" if is_stuck else None, now_s
     device.set_grants(await run(site.database.write, grants.offer_whole, *values))
     return None
 

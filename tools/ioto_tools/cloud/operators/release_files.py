@@ -19,11 +19,12 @@ MADE = "made"  # the state of a packed file that devices are offered
 def of_release(site: "Site", word: str) -> Row:
     """{files, saved}: the files of an update (its id, or PRODUCT@VERSION), first its own; bytes saved by the others.
 
-    files: [{kind, base, base_version, state, reason, size, checksum, offered, installed, saved}]; empty if it has no
-    packed files. `kind`: from packed_files.kind(); `base`: of a delta; `base_version`: the version of the release with
-    this image, if there is one; `size` and `checksum`: None before the file is made; `offered`: number of devices whose
-    last offer had this file; `installed`: number of these that confirmed the update; `saved`: the bytes by which the
-    file is smaller than the release's own, times `installed`.
+    files: [{kind, base, base_version, state, reason, size, checksum, offered, installed, failures, saved}]; empty if it
+    has no packed files. `kind`: from packed_files.kind(); `base`: of a delta; `base_version`: the version of the
+    release with this image, if there is one; `size` and `checksum`: None before the file is made; `offered`: number of
+    devices whose last offer had this file; `installed`: number of these that confirmed the update; `failures`: number
+    of devices on which it failed, which were offered the whole image instead; `saved`: the bytes by which the file is
+    smaller than the release's own, times `installed`.
     """
     return site.database.read(_of_release, word)
 
@@ -34,7 +35,7 @@ def _of_release(conn: sa.Connection, word: str) -> Row:
     rows = conn.execute(stored).mappings().all()
     counts = _counts(conn, release["id"]) if rows else {}
     versions = _versions(conn, release["product"]) if rows else {}
-    files = [_shown(None, {**release, "state": MADE, "reason": ""}, release, counts, versions)]
+    files = [_shown(None, {**release, "state": MADE, "reason": "", "failures": 0}, release, counts, versions)]
     files += [_shown(row["base"], row, release, counts, versions) for row in rows]
     return {"files": files if rows else [], "saved": sum(each["saved"] for each in files)}
 
@@ -51,6 +52,7 @@ def _shown(
         **{name: row[name] for name in ("state", "reason", "size", "checksum")},
         "offered": offered,
         "installed": installed,
+        "failures": row["failures"],
         "saved": saved,
     }
 

@@ -18,7 +18,7 @@ from ..rules.selection import Grant
 from ..rules.update_states import OPEN, UNAPPLIED, WITHDRAWN
 from ..storage import change_log, queries
 from ..storage.tables import AnyRow, Row, devices, grants, releases
-from . import failures, leases, state_changes
+from . import failures, leases, packed_failures, state_changes
 
 Held = dict[str, Grant]  # the grants of a device: {release: Grant}
 
@@ -63,10 +63,16 @@ def apply_staged(conn: sa.Connection, device: str, release: str, attempt: int, n
     return of_device(conn, device)
 
 
-def offer_whole(conn: sa.Connection, device: str, release: str, for_good: bool, now_s: int) -> Held:
-    """The device is offered the release's own file from now on; `for_good`: also at its next try. Return its grants."""
+def offer_whole(conn: sa.Connection, device: str, release: str, reason: str | None, now_s: int) -> Held:
+    """The device is offered the release's own file from now on; return its grants.
+
+    `reason`: why the packed file failed on the device, which then is never offered another of the release; or None.
+    """
     mine = sa.and_(grants.c.device == device, grants.c.release == release)
-    conn.execute(grants.update().where(mine).values(file=None, **({"whole": True} if for_good else {})))
+    row = conn.execute(sa.select(grants.c.file, grants.c.whole).where(mine)).mappings().one()
+    if reason is not None and row["file"] is not None and not row["whole"]:
+        packed_failures.record(conn, release, row["file"], reason, now_s)
+    conn.execute(grants.update().where(mine).values(file=None, **({} if reason is None else {"whole": True})))
     change_log.note(conn, now_s, device)
     return of_device(conn, device)
 
@@ -96,6 +102,8 @@ def apply_reports(conn: sa.Connection, reports: Sequence[Report]) -> list[tuple[
         attempt = report.attempt or (grant["tries"] if grant else 1)
         found = None
         if grant and _is_packed_fault(grant, report):
+            if grant["file"] is not None and not grant["whole"]:
+                packed_failures.record(conn, report.release, grant["file"], report.reason[:64], report.now_s)
             changes.append(state_changes.Change(grant, grant["state"], report.now_s, {"whole": True}))
             results.append((attempt, True))
             continue

@@ -110,6 +110,7 @@ packed_files = Table(
     Column("made_s", LONG),
     Column("lease_s", LONG),  # a worker is making it until then
     Column("tries", Integer, nullable=False, default=0),  # number of workers that began it and have not ended it
+    Column("failures", Integer, nullable=False, default=0),  # number of devices on which it has failed
 )
 
 # Servers that make packed files (packing/service.py).

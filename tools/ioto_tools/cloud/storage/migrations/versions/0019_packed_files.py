@@ -22,6 +22,7 @@ def upgrade():
         sa.Column("made_s", _LONG),
         sa.Column("lease_s", _LONG),
         sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("failures", sa.Integer, nullable=False),
     )
     op.add_column("releases", sa.Column("waits_for_packed", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("products", sa.Column("packed_bases", sa.Integer, server_default="3"))
