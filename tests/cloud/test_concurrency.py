@@ -68,6 +68,7 @@ class Device(threading.Thread):
         raise AssertionError("never saw %s, only %s" % (self.last, self.versions))
 
 
+@pytest.mark.sweep
 def test_publishers_and_devices_run_concurrently(ioto, serve, make_site, tmp_path):
     make_site.settings(tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")

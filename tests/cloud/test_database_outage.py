@@ -32,6 +32,7 @@ def frozen(postgresql, seconds):
         time.sleep(seconds)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "ways, seconds",
     [((stopped, killed), 1), *(pytest.param([way], MINUTE_S, marks=pytest.mark.sweep) for way in (stopped, frozen))],

@@ -110,6 +110,7 @@ def test_second_ctrl_c_ends_the_server_without_output(tmp_path, count):
         assert process.stderr.read() == ""
 
 
+@pytest.mark.sweep
 def test_workers_ignore_ctrl_c_while_they_start(tmp_path):
     with started(tmp_path, 2) as process:
         until(lambda: len(workers(process)) == 2, "no workers")

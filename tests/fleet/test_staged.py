@@ -154,6 +154,7 @@ def test_percentage_limit_and_rate_with_eight_thousand_devices(world):
     check_steps(world, 8000, None)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("terms, allowed", [
     ({"limit": "1"}, (1, 1, 1)), ({"limit": "7"}, (7, 7, 7)), ({"rate": "1", "period": "1 hour"}, (1, 2, 3)),
         ({"rate": "2", "period": "1 hour"}, (2, 4, 6)),
@@ -169,8 +170,8 @@ def test_smallest_limits_and_rates(world, terms, allowed):
 
 
 @pytest.mark.parametrize("percent, least, shares, seed", [
-    (10, 50, {phases.UNREPORTED: 0.5, phases.CRASH: 0.15}, 1),
-    (25, 20, {phases.UNREPORTED: 0.6, phases.FAIL: 0.2, phases.CRASH: 0.1}, 1),
+    pytest.param(10, 50, {phases.UNREPORTED: 0.5, phases.CRASH: 0.15}, 1, marks=pytest.mark.sweep),
+    pytest.param(25, 20, {phases.UNREPORTED: 0.6, phases.FAIL: 0.2, phases.CRASH: 0.1}, 1, marks=pytest.mark.sweep),
     (15, 5, {phases.UNREPORTED: 0.7, phases.CRASH: 0.12}, 3),  # 8 of 58 are below 15 %, 9 of 59 are not
 ])  # fmt: skip
 def test_stop_rule_pauses_the_release_at_once(world, percent, least, shares, seed):
@@ -187,6 +188,7 @@ def test_stop_rule_pauses_the_release_at_once(world, percent, least, shares, see
     assert world.site.database.read(lambda conn: conn.execute(stops).scalars().all()) == [fleet.ledger.fired_s]
 
 
+@pytest.mark.sweep
 def test_release_continues_below_the_stop_rule(world):
     """Refusals arrive first: a quarter of the first 20 devices fail, but never a quarter of 60 or more."""
     fleet = Rollout(
