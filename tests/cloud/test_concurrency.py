@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from urllib.parse import urlsplit
 
+import pytest
 from cloud_under_test import ENV, esp_image
 from processes import post
 
