@@ -5,9 +5,9 @@ import itertools
 
 import pytest
 from cloud_under_test import call, esp_image
+from ioto_tools.cloud.images import packed_failures
 from ioto_tools.cloud.operators import control, overview, release_files
 from ioto_tools.cloud.packing import making
-from ioto_tools.cloud.rollout import packed_failures
 from ioto_tools.cloud.rules.update_states import UNFIT
 from ioto_tools.image.unpack import unpack
 from packed_release import IMAGE, NEW, OLD, Device, delete_packed, publish_packed, store_packed

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple, TypedDict
 
 import sqlalchemy as sa
 
+from ..images import packed_failures
 from ..rules import failure_details, update_states
 from ..rules.failure_details import FailureDetails
 from ..rules.selection import Grant
 from ..rules.update_states import OPEN, UNAPPLIED, WITHDRAWN
 from ..storage import change_log, queries
 from ..storage.tables import AnyRow, Row, devices, grants, releases
-from . import failures, leases, packed_failures, state_changes
+from . import failures, leases, state_changes
 
 Held = dict[str, Grant]  # the grants of a device: {release: Grant}
 
