@@ -43,6 +43,19 @@ def test_counts_and_savings_of_each_file(cloud_with_devices):
     assert release_files.of_release(cloud.site, "thermo@1.0.0") == {"files": [], "saved": 0}
 
 
+def test_offers_to_very_many_devices_are_not_counted(cloud_with_devices, monkeypatch):
+    """That would take seconds on a large site."""
+    cloud = cloud_with_devices
+    monkeypatch.setattr(release_files, "MOST_COUNTED", 6)
+    assert release_files.of_release(cloud.site, cloud.update)["saved"] > 0
+    monkeypatch.setattr(release_files, "MOST_COUNTED", 5)
+    found = release_files.of_release(cloud.site, cloud.update)
+    assert found["saved"] is None and all(each["offered"] is each["saved"] is None for each in found["files"])
+    assert "not counted: there are too many devices" in text(Session(cloud).get("release?id=" + cloud.update))
+    done = CliRunner().invoke(main, ["updates", "show", cloud.update, "--data", str(cloud.folder / "site")])
+    assert "their files are not counted" in done.output
+
+
 def test_a_file_that_waits_or_failed_has_saved_nothing(cloud):
     cloud.publish("1.0.0", OLD)
     update = cloud.publish("1.1.0", NEW)["id"]

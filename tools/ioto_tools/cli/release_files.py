@@ -16,20 +16,16 @@ def print_files(found: Row) -> None:
     """Print the result of release_files.of_release(), unless the update has no packed files."""
     if not found["files"]:
         return
-    rows = [
-        (
-            _file(each),
-            each["size"] or "-",
-            _state(each),
-            each["offered"],
-            each["installed"],
-            each["failures"],
-            each["saved"],
-        )
-        for each in found["files"]
-    ]
+    numbers = ("size", "offered", "installed", "failures", "saved")
+    rows = []
+    for each in found["files"]:
+        size, *counts = ("-" if each[name] is None else each[name] for name in numbers)
+        rows.append((_file(each), size, _state(each), *counts))
     print_table("Files", ("file", "bytes", "state", "offered to", "installed on", "failed on", "bytes saved"), rows)
-    click.echo("packed files have saved %d bytes so far" % found["saved"])
+    if found["saved"] is None:
+        click.echo("too many devices were offered the update: their files are not counted")
+    else:
+        click.echo("packed files have saved %d bytes so far" % found["saved"])
 
 
 def print_made(made: Row) -> None:
