@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 from cloud_under_test import PRODUCT, esp_image
 from ioto_tools.cloud.http.errors import CloudError, Unavailable
-from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.operators import control, overview
 from ioto_tools.cloud.packing import making, plan, service
 from ioto_tools.cloud.releases import deletion, image_deletion, packed, retention
-from ioto_tools.cloud.releases.publish import publish
+from ioto_tools.cloud.releases.publish import new_product, publish
 from ioto_tools.cloud.rules.selection import PACKING_S
 from ioto_tools.cloud.storage.tables import packed_files, products
 from ioto_tools.image.pack import pack
@@ -95,6 +95,99 @@ def test_a_release_waits_only_if_there_is_a_reason(cloud):
     assert device.offer["version"] == "1.6.0"
 
 
+def test_an_old_release_does_not_wait(cloud):
+    """It will have no packed files, because it is not among the three newest."""
+    Device(cloud).ask()
+    running(cloud)
+    statuses = [cloud.publish(version, NEW)["id"] for version in ("1.4.0", "1.3.0", "1.2.0", "1.1.0", "1.5.0")]
+    statuses = [overview.update(cloud.site, update)["status"] for update in statuses]
+    assert statuses == ["packing", "packing", "packing", "active", "packing"]
+    control.change_state(cloud.site, "thermo@1.5.0", "cancelled")
+    assert overview.update(cloud.site, cloud.publish("1.2.1", NEW)["id"])["status"] == "packing"
+
+
+def test_nothing_is_planned_for_devices_that_accept_no_packed_file(cloud):
+    """A device on Linux accepts compressed files, but no delta. An operator can have files made at any time."""
+    cloud.publish("1.0.0", OLD)
+    Device(cloud, accepts=["raw"], notes="packed").ask()
+    update = cloud.publish("1.1.0", NEW)["id"]
+    assert not cloud.site.database.read(plan.is_due) and run(cloud) == 0 and not files(cloud, update)
+    plan.apply(cloud.site, update)
+    assert set(files(cloud, update)) == {""}
+    Device(cloud, "D2", chip=None).ask()
+    assert cloud.site.database.read(plan.is_due)
+    plan.apply_due(cloud.site)
+    assert not cloud.site.database.read(plan.is_due)
+    assert run(cloud) == 2 and {base: row["devices"] for base, row in files(cloud, update).items()} == {"": 0}
+
+
+def test_only_the_newest_devices_decide_whether_a_release_waits(cloud, monkeypatch):
+    monkeypatch.setattr(packed, "_EXAMINED", 2)
+    Device(cloud).ask()
+    running(cloud)
+    for n, status in enumerate(("packing", "packing", "active")):
+        update = cloud.publish("1.%d.0" % n, NEW)["id"]
+        assert overview.update(cloud.site, update)["status"] == status
+        cloud.now_s += 1
+        Device(cloud, "E%d" % n, accepts=["raw"]).ask()
+    assert not cloud.site.database.read(plan.is_due)
+    assert run(cloud) == 3, "when files are planned anew, all devices are looked at"
+
+
+def test_what_is_published_meanwhile_is_planned_at_once(cloud, monkeypatch):
+    """A release that is published while the process has files to make does not wait until they are all made."""
+    Device(cloud).ask()
+    updates = [cloud.publish("1.%d.0" % n, NEW)["id"] for n in range(2)]
+    running(cloud)
+    plan.apply_all(cloud.site)
+    made, make = [], making.make_next
+
+    def next_file(site):
+        found = make(site)
+        made.append({row["state"] for row in files(cloud, updates[-1]).values()})
+        if len(made) == 1:
+            updates.append(cloud.publish("1.2.0", esp_image(b"other"))["id"])
+        return found
+
+    monkeypatch.setattr(making, "make_next", next_file)
+    service.make_all(cloud.site)
+    assert made[1] == {"made"} and files(cloud, updates[0])[""]["state"] == "made"
+
+
+@pytest.mark.only_in_folder
+def test_the_devices_of_a_product_are_counted_without_sorting_them(cloud, monkeypatch):
+    """Each page would sort the whole product. Every device is counted once, on whichever page."""
+    monkeypatch.setattr(plan, "_AT_ONCE", 2)
+    for n in range(5):
+        Device(cloud, "D%d" % n).ask()
+    asked = statements(lambda: plan.count_images(cloud.site, PRODUCT))
+    with cloud.site.database.transactions.reading.connect() as conn:
+        steps = [row[3] for asks in asked for row in conn.exec_driver_sql("EXPLAIN QUERY PLAN " + asks[0], asks[1])]
+    assert any("ix_devices_product" in step for step in steps) and not [step for step in steps if "B-TREE" in step]
+    assert plan.count_images(cloud.site, PRODUCT) == {"": 5, IMAGE: 5}
+
+
+def test_one_statement_finds_the_releases_without_a_plan(cloud):
+    """It reads only the columns that it needs, because it runs each second on a busy site."""
+    for n in range(3):
+        new_product(cloud.site, "other%d" % n)
+        cloud.publish("1.%d.0" % n, NEW)
+    Device(cloud).ask()
+    run(cloud)
+    ((statement, _),) = statements(lambda: cloud.site.database.read(plan.is_due))
+    assert "manifest" not in statement and "policy" not in statement
+
+
+def statements(work):
+    """The SELECT statements of `work`, with their parameters."""
+    asked = []
+    note = lambda conn, cursor, statement, parameters, context, many: asked.append((statement, parameters))
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    work()
+    sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    return [each for each in asked if each[0].startswith("SELECT")]
+
+
 def test_a_release_that_begins_at_once(cloud, tmp_path):
     Device(cloud).ask()
     running(cloud)
@@ -177,6 +270,7 @@ def test_packed_files_are_deleted_with_the_release(cloud, how):
 
 
 def test_a_file_of_two_releases_is_deleted_with_the_last_one(cloud):
+    Device(cloud).ask("0.9.0")
     one, two = cloud.publish("1.0.0", NEW)["id"], cloud.publish("1.1.0", NEW)["id"]
     run(cloud)
     checksum = files(cloud, one)[""]["checksum"]
@@ -211,6 +305,7 @@ def test_files_that_cannot_be_made(cloud, monkeypatch):
 
 
 def test_a_signed_release_keeps_its_envelope(cloud, tmp_path):
+    Device(cloud).ask()
     path = tmp_path / "signed.bin"
     path.write_bytes(sealed(NEW, "1.1.0", product=PRODUCT))
     row, _ = publish(cloud.site, path, "thermo", "1.1.0")
@@ -221,6 +316,7 @@ def test_a_signed_release_keeps_its_envelope(cloud, tmp_path):
 
 def test_one_worker_makes_a_file(cloud):
     """Another one takes it when the lease of a killed worker has ended."""
+    Device(cloud).ask()
     update = cloud.publish("1.1.0", NEW)["id"]
     plan.apply_all(cloud.site)
     with pytest.raises(KeyboardInterrupt):
@@ -279,6 +375,7 @@ def test_an_unexpected_error_fails_one_file(cloud, monkeypatch, caplog, fault):
 
 def test_a_store_that_does_not_answer(cloud, monkeypatch):
     """The file waits again. It fails with the third error, so that the other files are made."""
+    Device(cloud).ask()
     update = cloud.publish("1.1.0", NEW)["id"]
     plan.apply_all(cloud.site)
     opened = cloud.site.images.open
@@ -340,6 +437,7 @@ def interrupt(done, size):
 
 
 def test_a_lost_file_is_made_again(cloud):
+    Device(cloud).ask()
     update = cloud.publish("1.1.0", NEW)["id"]
     run(cloud)
     checksum = files(cloud, update)[""]["checksum"]
@@ -349,6 +447,7 @@ def test_a_lost_file_is_made_again(cloud):
 
 
 def test_no_file_is_made_while_its_content_is_being_deleted(cloud):
+    Device(cloud).ask()
     one = cloud.publish("1.1.0", NEW)["id"]
     run(cloud)
     checksum = files(cloud, one)[""]["checksum"]

@@ -9,6 +9,7 @@ import signal
 import psutil
 import pytest
 import sqlalchemy as sa
+from ioto_tools.cloud.releases import packed
 from ioto_tools.cloud.site.site import Site
 from ioto_tools.cloud.storage.tables import packed_files, packers
 from ioto_tools.image.unpack import unpack
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.sweep
 
 @pytest.fixture
 def served(make_site, ioto, serve, tmp_path):
-    """(process, address, site) of a server, with the product P7 and a device that runs OLD."""
+    """(process, address, site) of a server, with the product P7 and a release with OLD."""
     make_site.settings(tmp_path / "site")
     ioto("product", "new", "thermo", "--id", "P7", "--data", "site")
     (tmp_path / "old.bin").write_bytes(OLD)
@@ -52,8 +53,8 @@ def is_running(site):
     return site.database.read(lambda conn: conn.execute(sa.select(packers)).first()) is not None
 
 
-def check_in(address, token):
-    return post(connected(address), "/tok/provision/update", token, {**OURS, "id": "D1", "version": "1.0.0"})
+def check_in(address, token, **more):
+    return post(connected(address), "/tok/provision/update", token, {**OURS, "id": "D1", "version": "1.0.0", **more})
 
 
 def test_a_publication_by_another_process(served, ioto, tmp_path):
@@ -79,6 +80,9 @@ def test_a_publication_by_another_process(served, ioto, tmp_path):
 def test_a_killed_process_and_ctrl_c(served, ioto, tmp_path):
     """The process is killed while it packs; another makes the file. Ctrl-C leaves no process, and frees the file."""
     process, address, site = served
+    token = post(connected(address), "/device/register", "P7", {"id": "D1"})["token"]
+    check_in(address, token, image=None)  # it accepts no delta
+    until(lambda: site.database.read(packed.is_accepted, "P7"), "the check-in is not stored")
     big = OLD + random.Random(1).randbytes(1 << 20) + b"x" * (7 << 20)
     publish(ioto, tmp_path, big, "1.1.0", "--any-file")
     until(lambda: workers(process) and _leased(site), "no process packs")

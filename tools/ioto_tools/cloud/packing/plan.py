@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -10,36 +11,48 @@ import sqlalchemy as sa
 from ..http.errors import CloudError, Unavailable
 from ..operators import overview
 from ..releases import image_deletion, packed
+from ..releases.packed import RELEASES
 from ..rollout import catalogue
 from ..rules import selection
-from ..rules.packed_files import COMPRESSED, delta_base
+from ..rules.packed_files import COMPRESSED, accepts_packed, delta_base
 from ..rules.update_states import OPEN
 from ..storage import queries
-from ..storage.tables import AnyRow, Row, devices, grants, packed_files, products
+from ..storage.tables import AnyRow, Row, devices, grants, packed_files, products, releases
 
 if TYPE_CHECKING:
     from ..site.site import Site
 
-RELEASES = 3  # the newest releases of a product that have packed files
 MOST_BYTES = 16 << 20  # of an image: a larger one is not packed, because this would take gigabytes of memory
 _AT_ONCE = 1000  # maximum number of devices read in one transaction
-Counts = Counter[str]  # {SHA-256 of an image: number of devices that run it}
+Counts = Counter[
+    str
+]  # {SHA-256 of an image: devices that accept a delta from it; COMPRESSED: that accept packed files}
 
 
-def is_due(conn: sa.Connection, now_s: int) -> bool:
+def is_due(conn: sa.Connection) -> bool:
     """Has a release no plan yet?"""
-    planned = set(conn.execute(sa.select(packed_files.c.release).where(packed_files.c.base == COMPRESSED)).scalars())
-    return any(row["id"] not in planned for product in _packing(conn) for row in _newest(conn, product["id"]))
+    return any(_due(conn))
 
 
 def apply_all(site: "Site") -> None:
     """Plan the packed files of all products, and delete those that are no longer wanted."""
-    for product in site.database.read(queries.all_products):
-        if product["packed_bases"] is not None:
-            counts = count_images(site, product["id"])
-            for row in site.database.read(_newest, product["id"]):
+    _apply(site, [id for id, packed_bases in site.database.read(_products) if packed_bases is not None])
+
+
+def apply_due(site: "Site") -> None:
+    """apply_all(), but plan only for products with a release that has no plan yet."""
+    _apply(site, site.database.read(lambda conn: list(_due(conn))))
+
+
+def _apply(site: "Site", wanted: list[str]) -> None:
+    for product in wanted:
+        newest = site.database.read(_newest, product)
+        counts = count_images(site, product) if newest else Counter()
+        if counts[COMPRESSED]:
+            for row in newest:
                 _finish(site, site.database.write(_plan, row["id"], counts, site.now_s()))
-        _finish(site, site.database.write(_drop_others, product["id"], site.now_s()))
+    for product, _ in site.database.read(_products):
+        _finish(site, site.database.write(_drop_others, product, site.now_s()))
 
 
 def apply(site: "Site", word: str) -> Row:
@@ -64,33 +77,47 @@ def apply(site: "Site", word: str) -> Row:
 
 
 def count_images(site: "Site", product: str) -> Counts:
-    """Count the devices of the product that accept a delta, by the image that they run."""
+    """Count the devices of the product that accept packed files, and those that accept a delta, by their image."""
     counts: Counts = Counter()
     after = ""
     while rows := site.database.read(_devices, product, after):
         after = rows[-1][0]
         for _, text in rows:
-            base = delta_base(json.loads(text))
-            if base:
+            sent = json.loads(text)
+            counts[COMPRESSED] += accepts_packed(sent)
+            if base := delta_base(sent):
                 counts[base] += 1
     return counts
 
 
 def _devices(conn: sa.Connection, product: str, after: str) -> list[tuple[str, str]]:
+    """(id, properties) of the next devices after the id `after` that may accept packed files, in order."""
     able = devices.c.product == product, devices.c.removed_s.is_(None), devices.c.properties.contains('"packed"')
-    found = sa.select(devices.c.key, devices.c.properties).where(*able, devices.c.key > after)
-    return [tuple(row) for row in conn.execute(found.order_by(devices.c.key).limit(_AT_ONCE))]
+    found = sa.select(devices.c.id, devices.c.properties).where(*able, devices.c.id > after)  # ix_devices_product
+    return [tuple(row) for row in conn.execute(found.order_by(devices.c.id).limit(_AT_ONCE))]
 
 
-def _packing(conn: sa.Connection) -> list[Row]:
-    found = sa.select(products).where(products.c.packed_bases.is_not(None))
-    return [dict(row) for row in conn.execute(found).mappings()]
+def _products(conn: sa.Connection) -> list[tuple[str, int | None]]:
+    """(id, packed_bases) of all products."""
+    return [tuple(row) for row in conn.execute(sa.select(products.c.id, products.c.packed_bases))]
+
+
+def _due(conn: sa.Connection) -> Iterator[str]:
+    """The products with devices that accept packed files, and with a release that has no plan yet."""
+    files = packed_files.c
+    planned = sa.and_(files.release == releases.c.id, files.base == COMPRESSED)
+    columns = releases.c.product, releases.c.version, releases.c.state, files.release.label("planned")
+    found = sa.select(*columns).join(products, products.c.id == releases.c.product).outerjoin(packed_files, planned)
+    found = found.where(products.c.packed_bases.is_not(None), releases.c.state != "cancelled")
+    rows = conn.execute(found.order_by(releases.c.product)).mappings()
+    for product, of_product in itertools.groupby(rows.all(), key=lambda row: row["product"]):
+        unplanned = any(row["planned"] is None for row in packed.newest(of_product))
+        if unplanned and packed.is_accepted(conn, product):
+            yield product
 
 
 def _newest(conn: sa.Connection, product: str) -> list[Row]:
-    """The releases of the product that have packed files, highest version first."""
-    rows = [row for row in queries.releases_of(conn, product) if row["state"] != "cancelled"]
-    return selection.sort_newest_first(rows)[:RELEASES]
+    return packed.newest(queries.releases_of(conn, product))
 
 
 def _plan(conn: sa.Connection, release: str, counts: Counts, now_s: int) -> list[str]:
@@ -99,7 +126,7 @@ def _plan(conn: sa.Connection, release: str, counts: Counts, now_s: int) -> list
     if row is None or row["state"] == "cancelled":  # meanwhile
         return []
     product = queries.product_by_id(conn, row["product"])
-    bases = {COMPRESSED: counts.total(), **_bases(conn, row, counts, (product or {}).get("packed_bases") or 0)}
+    bases = {COMPRESSED: counts[COMPRESSED], **_bases(conn, row, counts, (product or {}).get("packed_bases") or 0)}
     there = set(conn.execute(sa.select(packed_files.c.base).where(packed_files.c.release == release)).scalars())
     for base in bases.keys() - there:
         conn.execute(packed_files.insert().values(release=release, base=base, devices=bases[base], **_state(row)))

@@ -27,7 +27,7 @@ EVERY_S = 1
 PLAN_S = 3600  # how often files are planned anew: devices have come to run other images
 _RUNNING_S = 120  # a server that is killed counts as running for this long
 _RENEW_S = 30
-_AGAIN_S = 30  # minimum time between two processes if the first one failed
+_AGAIN_S = 30  # how long until another attempt, if a process failed or nothing was to be planned
 _NICE = 10
 _log = logging.getLogger("ioto.cloud")
 
@@ -47,7 +47,7 @@ class Service:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._worker: Worker | None = None
         self._seq: int | None = None  # number of the last change that was looked at
-        self._renewed_at = self._planned_at = self._failed_at = float("-inf")
+        self._renewed_at = self._planned_at = self._failed_at = self._looked_at = float("-inf")
 
     def __enter__(self) -> Self:
         return self
@@ -96,22 +96,26 @@ class Service:
             if self._worker.has_failed():
                 self.said("packed files: " + self._worker.describe_end())
                 self._failed_at = now
+                self._seq = None  # it may have planned nothing
             self._worker = None
         if now - self._failed_at < _AGAIN_S:
             return
-        if site.database.read(self._has_work, site.now_s()) or now - self._planned_at >= PLAN_S:
-            self._planned_at = now
-            self._worker = Worker(_work, (self.data, self.json_log))
+        anew = now - self._planned_at >= PLAN_S
+        if anew or site.database.read(self._has_work, site.now_s()):
+            if anew:
+                self._planned_at = now
+            self._worker = Worker(_work, (self.data, self.json_log, anew))
             self._worker.start()
 
     def _has_work(self, conn: sa.Connection, now_s: int) -> bool:
         if making.is_waiting(conn, now_s):
             return True
-        last = change_log.last(conn)
-        if last == self._seq:
+        last, now = change_log.last(conn), time.monotonic()
+        # That a first device accepts packed files is no change in the log.
+        if last == self._seq and now - self._looked_at < _AGAIN_S:
             return False
-        self._seq = last
-        return plan.is_due(conn, now_s)
+        self._seq, self._looked_at = last, now
+        return plan.is_due(conn)
 
 
 def _renew(conn: sa.Connection, server: str, until_s: int) -> None:
@@ -124,18 +128,27 @@ def _end(conn: sa.Connection, server: str) -> None:
     conn.execute(packers.delete().where(packers.c.server == server))
 
 
-def _work(ready: Callable[[], None], data: str | Path, json_log: bool) -> None:
-    """Plan, and make all files that wait; in a process of its own."""
+def _work(ready: Callable[[], None], data: str | Path, json_log: bool, anew: bool) -> None:
+    """Plan, for all products if `anew`, and make all files that wait; in a process of its own."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.nice(_NICE)
     log_to_stderr(json_log)
     site = Site(data)
     try:
-        plan.apply_all(site)
+        if anew:
+            plan.apply_all(site)
         plan.restore_lost(site)
-        while making.make_next(site):
-            pass
+        make_all(site)
     except (OSError, Unavailable) as e:
         raise CloudError("packed files: %s" % e) from e
     finally:
         site.close()
+
+
+def make_all(site: Site) -> None:
+    """Make all files that wait, also those of releases that are published meanwhile."""
+    while True:
+        if site.database.read(plan.is_due):
+            plan.apply_due(site)
+        if not making.make_next(site):
+            return

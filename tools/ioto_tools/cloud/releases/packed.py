@@ -1,19 +1,24 @@
 """Packed files of releases: whether a publication waits for them, and their deletion. packing/ makes them."""
 
+import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from ..http.errors import CloudError
 from ..operators import overview
-from ..rules.selection import PACKING_S
+from ..rules.packed_files import accepts_packed
+from ..rules.selection import ACTIVE, PACKING_S, sort_newest_first
 from ..storage import audit, change_log
-from ..storage.tables import Row, devices, packed_files, packers, products, releases
+from ..storage.tables import AnyRow, Row, devices, packed_files, packers, products, releases
 from . import image_deletion
 
 if TYPE_CHECKING:
     from ..site.site import Site
 
+RELEASES = 3  # the newest releases of a product that have packed files
+_EXAMINED = 2000  # devices
 MOST_BASES = 20  # deltas of a release that a product can be set to have
 
 
@@ -43,17 +48,34 @@ def _set_packed_bases(conn: sa.Connection, word: str, n: int | None, now_s: int,
     return {"id": found["id"], "name": found["name"], "packed_bases": n}
 
 
-def is_worth_waiting(conn: sa.Connection, product: Row, now_s: int) -> bool:
-    """Is a new release of the product to wait for its packed files?
+def newest(rows: Iterable[AnyRow]) -> list[Row]:
+    """Those of the product's releases `rows` that have packed files, highest version first."""
+    return sort_newest_first([dict(row) for row in rows if row["state"] != "cancelled"])[:RELEASES]
 
-    Yes if a server makes them, and a device of the product accepts them.
+
+def is_worth_waiting(conn: sa.Connection, product: Row, version: str, now_s: int) -> bool:
+    """Is the new release `version` of the product to wait for its packed files?
+
+    Yes if it will have some, a server makes them, and a device of the product accepts them.
     """
     running = packers.c.until_s > now_s, packers.c.until_s < now_s + PACKING_S  # a later time is from a wrong clock
     if product["packed_bases"] is None or not conn.execute(sa.select(packers.c.server).where(*running)).first():
         return False
-    here = devices.c.product == product["id"], devices.c.removed_s.is_(None)
-    able = sa.select(devices.c.key).where(*here, devices.c.properties.contains('"packed"'))
-    return conn.execute(able.limit(1)).first() is not None
+    found = sa.select(releases.c.version, releases.c.state).where(releases.c.product == product["id"])
+    this = {"version": version, "state": ACTIVE}
+    return this in newest([*conn.execute(found).mappings(), this]) and is_accepted(conn, product["id"])
+
+
+def is_accepted(conn: sa.Connection, product: str) -> bool:
+    """Does one of the product's newest devices accept packed files?
+
+    Older ones count when files are planned anew: to look at all of them would take too long.
+    """
+    columns = devices.c.properties, devices.c.removed_s
+    here = sa.select(*columns).where(devices.c.product == product).order_by(devices.c.first_s.desc())
+    some = here.limit(_EXAMINED).subquery()
+    able = sa.select(some.c.properties).where(some.c.removed_s.is_(None), some.c.properties.contains('"packed"'))
+    return any(accepts_packed(json.loads(text)) for text in conn.execute(able).scalars())
 
 
 def end_wait(conn: sa.Connection, release: str, now_s: int) -> None:

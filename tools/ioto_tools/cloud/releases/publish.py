@@ -90,7 +90,8 @@ def publish_file(
         "description": description,
         "enabled": enabled,
         "state": "awaiting" if by_hand else selection.ACTIVE,
-        "waits_for_packed": not begin_at_once and site.database.read(packed.is_worth_waiting, owner, site.now_s()),
+        "waits_for_packed": not begin_at_once
+        and site.database.read(packed.is_worth_waiting, owner, version, site.now_s()),
         **rollout,
     }
     inspection = Inspection(extract_application(file, name, any_file), name, owner["id"], version, any_file)

@@ -47,17 +47,17 @@ def _accepted(files: Files, image_bytes: int, sent: Properties) -> list[str]:
     if not files:
         return []
     slot_bytes = sent.get("slotSize")
-    if not _accepts_packed(sent) or type(slot_bytes) is not int or slot_bytes < image_bytes:
+    if not accepts_packed(sent) or type(slot_bytes) is not int or slot_bytes < image_bytes:
         return []
     return [base for base in {COMPRESSED, delta_base(sent) or COMPRESSED} if base in files]
 
 
 def delta_base(sent: Properties) -> str | None:
     """The image (its SHA-256) from which the device accepts a delta, or None."""
-    image = sent.get("image") if _accepts_packed(sent) and type(sent.get("chip")) is int else None
+    image = sent.get("image") if accepts_packed(sent) and type(sent.get("chip")) is int else None
     return image if type(image) is str else None
 
 
-def _accepts_packed(sent: Properties) -> bool:
+def accepts_packed(sent: Properties) -> bool:
     accepts = sent.get("accepts")
     return type(accepts) is list and "packed" in accepts
