@@ -3,10 +3,12 @@
 import hashlib
 import urllib.request
 
+import sqlalchemy as sa
 from cloud_under_test import call, esp_image
 from ioto_tools.cloud.operators import overview
+from ioto_tools.cloud.packing import making, plan, service
 from ioto_tools.cloud.storage import change_log
-from ioto_tools.cloud.storage.tables import packed_files
+from ioto_tools.cloud.storage.tables import packed_files, products
 from ioto_tools.image.pack import pack
 
 OLD, NEW = esp_image(b"1.0.0", 40_000), esp_image(b"1.1.0", 40_000)
@@ -79,3 +81,27 @@ def _store(conn, row, now_s):
 def _delete(conn, update, base, now_s):
     conn.execute(packed_files.delete().where(packed_files.c.release == update, packed_files.c.base == base))
     change_log.note(conn, now_s)
+
+
+def files(cloud, update):
+    """{base: the row} of the packed files of a release."""
+    found = sa.select(packed_files).where(packed_files.c.release == update)
+    rows = cloud.site.database.read(lambda conn: conn.execute(found).mappings().all())
+    return {row["base"]: dict(row) for row in rows}
+
+
+def run(cloud):
+    """What the process of low priority does; the number of files made."""
+    plan.apply_all(cloud.site)
+    made = 0
+    while making.make_next(cloud.site):
+        made += 1
+    return made
+
+
+def running(cloud, until_s=100):
+    cloud.site.database.write(service._renew, "server", cloud.site.now_s() + until_s)
+
+
+def set_packed_bases(cloud, n):
+    cloud.site.database.write(lambda conn: conn.execute(products.update().values(packed_bases=n)))

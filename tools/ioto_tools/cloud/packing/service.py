@@ -27,7 +27,7 @@ EVERY_S = 1
 PLAN_S = 3600  # how often files are planned anew: devices have come to run other images
 _RUNNING_S = 120  # a server that is killed counts as running for this long
 _RENEW_S = 30
-_AGAIN_S = 30  # how long until another attempt, if a process failed or nothing was to be planned
+_AGAIN_S = 30  # until another attempt, if a process failed, the site can't be opened, or nothing was to be planned
 _NICE = 10
 _log = logging.getLogger("ioto.cloud")
 
@@ -64,10 +64,8 @@ class Service:
         self._thread.start()
 
     def _run(self) -> None:
-        try:
-            site = Site(self.data)
-        except (CloudError, OSError) as e:
-            _log.error("packed files: %s", e)
+        site = self._open()
+        if site is None:
             return
         try:
             while not self._ends.wait(EVERY_S):
@@ -78,6 +76,16 @@ class Service:
                 self._worker.end()
             self._try(lambda: site.database.write(_end, self._server))
             site.close()
+
+    def _open(self) -> Site | None:
+        """Open the site, as soon as this is possible; None if the server ends before."""
+        while not self._ends.is_set():
+            try:
+                return Site(self.data)
+            except (CloudError, OSError, Unavailable) as e:
+                _log.error("packed files: %s", e)
+                self._ends.wait(_AGAIN_S)
+        return None
 
     def _try(self, work: Callable[[], object]) -> None:
         try:

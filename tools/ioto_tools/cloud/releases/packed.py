@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from ..http.errors import CloudError
 from ..operators import overview
+from ..rollout import leases
+from ..rules import stages
 from ..rules.packed_files import accepts_packed
 from ..rules.selection import ACTIVE, PACKING_S, sort_newest_first
 from ..storage import audit, change_log
@@ -79,10 +81,17 @@ def is_accepted(conn: sa.Connection, product: str) -> bool:
 
 
 def end_wait(conn: sa.Connection, release: str, now_s: int) -> None:
-    """Let the release be offered, unless one of its packed files still waits to be made."""
+    """Let the release be offered, unless one of its packed files still waits to be made.
+
+    The time of its first stage begins now, or has begun when it was offered without them.
+    """
     waiting = sa.select(packed_files.c.base).where(packed_files.c.release == release, packed_files.c.state == "waiting")
-    if not conn.execute(waiting.limit(1)).first():
-        conn.execute(releases.update().where(releases.c.id == release).values(waits_for_packed=False))
+    row = leases.locked(conn, release)
+    if row is not None and row["waits_for_packed"] and not conn.execute(waiting.limit(1)).first():
+        values: Row = {"waits_for_packed": False}
+        if row["stages"] is not None:
+            values["stage_s"] = min(now_s, stages.began_s(row))
+        conn.execute(releases.update().where(releases.c.id == release).values(values))
     change_log.note(conn, now_s)
 
 

@@ -20,6 +20,7 @@ from ioto import duration
 
 from ..http.errors import CloudError
 from . import stop_rule, update_states
+from .selection import PACKING_S
 from .update_states import CLOCK_TOLERANCE_S
 
 _Row = Mapping[Any, Any]
@@ -204,7 +205,15 @@ def due_s(row: _Row) -> int | None:
     found = parse(row["stages"]) if row["stages"] else ()
     if not found or row["stage"] >= len(found) - 1:
         return None
-    return max(row["stage_s"], row["start_s"] or 0) + found[row["stage"]].soak_s
+    return max(began_s(row), row["start_s"] or 0) + found[row["stage"]].soak_s
+
+
+def began_s(row: _Row) -> int:
+    """When the current stage began; of a release that waits for its packed files, when it begins at the latest."""
+    stage_s: int = row["stage_s"]
+    if not row.get("waits_for_packed"):
+        return stage_s
+    return max(stage_s, min(row["created_s"], stage_s) + PACKING_S)  # `created_s` may be from a clock that was ahead
 
 
 def is_ahead(stage_s: int, now_s: int) -> bool:
