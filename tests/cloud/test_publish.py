@@ -224,7 +224,7 @@ def published_completely(site, image, old, when):
 
 def content(site, update):
     query = parse_qs(site.links.path(update).partition("?")[2])
-    file, _ = registration.open_image(site, update, query["expires"][0], query["signature"][0])
+    file, _ = registration.open_image(site, update, None, query["expires"][0], query["signature"][0])
     with file:
         return file.read()
 

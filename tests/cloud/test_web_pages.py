@@ -109,7 +109,9 @@ def test_release_offers_exactly_the_actions_its_state_allows(cloud, operator):
                 cloud.site.database.write(lambda conn: set_row(conn, releases, release["id"], **values))
                 reply = operator.post("release", {"id": release["id"], "action": action})
                 found = overview.update(cloud.site, release["id"])
-                if action in ("enable", "disable"):
+                if action in ("enable", "disable") and state == "cancelled":
+                    assert reply.status == 409 and found["enabled"] == enabled
+                elif action in ("enable", "disable"):
                     assert reply.status == 303 and found["enabled"] == (action == "enable")
                 elif action in allowed:
                     assert reply.status == 303 and found["state"] == MOVES[action][state]
