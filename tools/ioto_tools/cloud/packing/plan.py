@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 16 << 20  # of an image: a larger one is not packed, because this would take gigabytes of memory
 _AT_ONCE = 1000  # maximum number of devices read in one transaction
-Counts = Counter[
-    str
-]  # {SHA-256 of an image: devices that accept a delta from it; COMPRESSED: that accept packed files}
+# {SHA-256 of an image: devices that accept a delta from it; COMPRESSED: that accept packed files}
+Counts = Counter[str]
 
 
 def is_due(conn: sa.Connection) -> bool:
